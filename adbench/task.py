@@ -1,0 +1,172 @@
+"""Task families and batched environments: the contract that every world keeps.
+
+N lanes, one task each. A family splits its tasks into train, validation and test, and makes batched environments whose
+observations, rewards and flags are torch tensors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from adbench.errors import UsageError, unknown_name
+from adbench.noise import generator
+from adbench.tokens import Observation
+
+SPLITS = ("train", "validation", "test")
+Observe = Literal["agent", "state"]
+
+
+class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
+    """N lanes of one family as a gymnasium vector environment on torch tensors.
+
+    An episode that ends is reset in the same step: `step` returns the new episode's first observation, and the last one
+    of those that ended is in `info["final_obs"]` (a whole batch; rows of running lanes mean nothing) beside
+    `info["_final_obs"]` (bool [N]) and `info["final_state"]` (as `state()`, same rows). Both are there on every step.
+    """
+
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(self, family: TaskFamily, tasks: Tensor, *, device: torch.device | str) -> None:
+        self.family = family
+        self.tasks = tasks
+        self.device = torch.device(device)
+        self.num_envs = len(tasks)
+        self.single_observation_space = family.observation_space
+        self.single_action_space = family.action_space
+        self.observation_space = batch_space(family.observation_space, self.num_envs)
+        self.action_space = batch_space(family.action_space, self.num_envs)
+
+    @abstractmethod
+    def reset(  # type: ignore[override]
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start every lane's first episode. Only the seed given to `make` counts; `seed` must be None or equal to it."""
+
+    @abstractmethod
+    def step(self, actions: Tensor) -> tuple[Observation, Tensor, Tensor, Tensor, dict[str, Any]]:  # type: ignore[override]
+        """Take one step in every lane.
+
+        Args:
+            actions: int64 [N].
+
+        Returns:
+            observation [N, ...], reward float32 [N], terminated bool [N], truncated bool [N], info.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Privileged state behind the observation just returned: name -> [N, ...], fresh tensors."""
+
+
+class TaskFamily(ABC):
+    """A set of tasks that differ in what is hidden and share everything that is seen.
+
+    Attributes:
+        name: as registered; lower case words joined by hyphens.
+        version: raised whenever scores stop being comparable.
+        observation_space: of one lane, as the agent sees it.
+        action_space: of one lane.
+        max_episode_steps: where an episode is truncated.
+        test_sets: names of the held-out sets that are scored; the first is the headline.
+        num_tabular_states: size of a table that is Markov for every task; 0 where there is none.
+    """
+
+    name: str
+    version: int = 0
+    observation_space: gymnasium.Space[Any]
+    action_space: gymnasium.spaces.Discrete
+    max_episode_steps: int
+    test_sets: tuple[str, ...] = ("test",)
+    num_tabular_states: int = 0
+    renderer: ClassVar[str | None] = None
+
+    @abstractmethod
+    def tasks(self, split: str, count: int | None, *, seed: int) -> Tensor:
+        """Tasks of a split, [count, ...]; equal arguments give equal tasks.
+
+        Args:
+            split: "train", "validation", or one of `test_sets`.
+            count: how many; none: all, or the family's default where there is no end of them.
+            seed: the split's seed.
+
+        Raises:
+            UnknownNameError: no such split.
+            UsageError: more tasks than the split has.
+        """
+
+    @abstractmethod
+    def make(
+        self,
+        tasks: Tensor,
+        *,
+        seed: int,
+        lane_ids: Sequence[int] | None = None,
+        device: torch.device | str = "cpu",
+        observe: Observe = "agent",
+    ) -> BatchedEnv:
+        """One lane a task.
+
+        Args:
+            tasks: [N, ...], as `tasks` gives them.
+            seed: keys every draw of the environment, with the lane's task and id.
+            lane_ids: one a lane; none: 0 to N - 1.
+            device: where the tensors live.
+            observe: "state" renders nothing: observations are not to be looked at.
+        """
+
+    @abstractmethod
+    def random_return(self, tasks: Tensor) -> Tensor:
+        """Expected return of uniformly random actions over one episode, float32 [N]."""
+
+    @abstractmethod
+    def optimal_return(self, tasks: Tensor) -> Tensor | None:
+        """Expected return of the best policy that knows the task, float32 [N]; none where nobody knows."""
+
+    def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
+        """Index of each lane's state in a table, int64 [N] in [0, num_tabular_states)."""
+        raise NotImplementedError(f"{self.name} has no tabular states")
+
+
+def split_indices(
+    total: int, split: str, count: int | None, *, seed: int, validation: int, test: int, what: str = "tasks"
+) -> np.ndarray:
+    """Indices of a finite set of tasks that belong to a split, int64 [count]: disjoint and reproducible.
+
+    One permutation of all tasks, keyed by the seed, is cut into test, validation and train, so that the test tasks of a
+    seed do not depend on how many training tasks are asked for.
+
+    Args:
+        total: tasks in all.
+        split: "train", "validation" or "test".
+        count: how many; none: all of the split.
+        seed: the split's seed.
+        validation: tasks set aside for validation.
+        test: tasks set aside for testing.
+        what: what to call them in an error.
+
+    Raises:
+        UnknownNameError: no such split.
+        UsageError: more than the split has.
+    """
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    order = generator("split", seed, total).permutation(total)
+    part = {
+        "test": order[:test],
+        "validation": order[test : test + validation],
+        "train": order[test + validation :],
+    }[split]
+    if count is None:
+        return part
+    if not 1 <= count <= len(part):
+        raise UsageError(f"{count} {split} {what} were asked for; the split has {len(part)}. Ask for 1 to {len(part)}.")
+    return part[:count]
