@@ -1,7 +1,8 @@
 """What a run is: frozen records of words and numbers that check themselves.
 
-They touch no device and print nothing. A preset is a function that returns a `RunConfig`; a variant calls the base and
-changes fields through `with_`, which validates again. The docstring under a field is its `--help`.
+They touch no device and print nothing. A preset is a function that returns a `RunConfig`; a variant
+calls the base and changes fields through `with_`, which validates again. The docstring under a
+field is its `--help`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Scalar = bool | int | float | str
 
 TRAINED_METHODS = ("ad", "ed", "ad-shuffled")
 METHODS = (
-    "ad", "ed", "ad-shuffled", "ad-no-reward", "ad-blind", "sweep", "source", "source-best", "random", "optimal",
+    "ad", "ed", "ad-shuffled", "ad-no-reward", "ad-blind", "sweep",
+    "source", "source-best", "random", "optimal",
 )  # fmt: skip
 
 
@@ -28,7 +30,11 @@ class Config(BaseModel):
     """Base of every configuration record: frozen, no unknown fields, documented field by field."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
     )
 
     def with_(self, **changes: Any) -> Self:
@@ -88,7 +94,7 @@ class TasksConfig(Config):
     train: Count | None = None
     """Training tasks; none: all that the split has."""
     validation: Count | None = None
-    """Validation tasks: all tuning and checkpoint choice sees only these; none: all that the split has."""
+    """Validation tasks, all that tuning and checkpoint choice see; none: all that the split has."""
     test: Count | None = None
     """Test tasks, read by the final evaluation alone; none: all that the split has."""
 
@@ -108,7 +114,9 @@ class SourceConfig(Config):
     @model_validator(mode="after")
     def _keeps_no_more_than_it_has(self) -> Self:
         if self.kept_actors is not None and self.kept_actors > self.actors:
-            raise ValueError(f"kept_actors is {self.kept_actors}, but a learner has {self.actors} actors")
+            raise ValueError(
+                f"kept_actors is {self.kept_actors}, but a learner has {self.actors} actors"
+            )
         return self
 
 
@@ -124,7 +132,7 @@ class CollectConfig(Config):
     max_episodes: Count = 1000
     """Where a learner that has not converged is given up; its history is kept as it is."""
     expert_share: Annotated[float, Gt(0.0), Le(1.0)] = 0.9
-    """Converged: the mean of the last `expert_episodes` is at least this share of the task's optimum."""
+    """Converged: the mean of the last `expert_episodes` is at least this share of the optimum."""
     shards: Annotated[int, Ge(8)] = 8
     """Files that the histories are spread over; each is one unit of work and at most 1 GB."""
 
@@ -142,7 +150,8 @@ class ModelConfig(Config):
     """The causal transformer."""
 
     layout: Literal["transition", "interleaved"] = "transition"
-    """One token a step (observation, previous action, previous reward summed), or three tokens as in the paper."""
+    """One token a step (observation, previous action and previous reward summed), or three tokens
+    as in the paper."""
     width: Count = 64
     """Width of the residual stream."""
     layers: Count = 4
@@ -163,7 +172,9 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.width % (2 * self.heads):
-            raise ValueError(f"width must be a multiple of 2 * heads; it is {self.width} with {self.heads} heads")
+            raise ValueError(
+                f"width must be a multiple of 2 * heads; it is {self.width} with {self.heads} heads"
+            )
         return self
 
 
@@ -171,12 +182,12 @@ class TrainConfig(Config):
     """How the transformer learns from histories."""
 
     context: Literal["banded", "exact"] = "banded"
-    """banded: a query sees the last `window_steps` of its history through a ring cache. exact: as in the paper,
-    attention over the last `window_steps` alone, recomputed at each step."""
+    """banded: a query sees the last `window_steps` of its history through a ring cache. exact: as
+    in the paper, attention over the last `window_steps` alone, recomputed at each step."""
     window_steps: Annotated[int, Ge(2)] = 420
     """Transition tokens a query can see (an episode of n steps makes n + 1)."""
     sequence_steps: Annotated[int, Ge(2)] | None = None
-    """Transition tokens in a training row; none: 2 * window_steps (banded), window_steps (exact)."""
+    """Transition tokens in a training row; none: twice `window_steps`, or once if exact."""
     subsample: Count = 1
     """Keep every k-th episode of a history's learning part."""
     batch_sequences: Count = 32
@@ -223,11 +234,13 @@ class TrainConfig(Config):
             return self
         if self.context == "banded" and self.sequence_steps < 2 * self.window_steps:
             raise ValueError(
-                f"sequence_steps is {self.sequence_steps}, less than 2 * window_steps = {2 * self.window_steps}: "
-                "eviction from the window would never be trained"
+                f"sequence_steps is {self.sequence_steps}, less than 2 * window_steps = "
+                f"{2 * self.window_steps}: eviction from the window would never be trained"
             )
         if self.context == "exact" and self.sequence_steps != self.window_steps:
-            raise ValueError("with context = exact a training row is window_steps long; leave sequence_steps out")
+            raise ValueError(
+                "with context = exact a training row is window_steps long; leave sequence_steps out"
+            )
         return self
 
 
@@ -270,7 +283,8 @@ class RunConfig(Config):
     def _parts_agree(self) -> Self:
         if self.model.positions == "learned" and self.train.context != "exact":
             raise ValueError(
-                "model.positions = learned works with train.context = exact only: a ring cache runs past any table"
+                "model.positions = learned works with train.context = exact only: "
+                "a ring cache runs past any table"
             )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds repeat: {self.seeds}")
@@ -283,6 +297,6 @@ class RunConfig(Config):
 
     @property
     def reach_steps(self) -> int:
-        """Transition tokens back from which N layers of a banded window can carry information: N (W - 1) + 1."""
+        """Transition tokens back that information can come from: N (W - 1) + 1 for N layers."""
         layers = self.model.layers if self.train.context == "banded" else 1
         return layers * (self.train.window_steps - 1) + 1

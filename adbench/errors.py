@@ -1,6 +1,7 @@
 """Errors that a user can cause. Each says what, what it got, what it wanted, and what to do.
 
-`exit_code` is what the command line returns for it: 2 where the question was wrong, 1 where the work failed.
+`exit_code` is what the command line returns for it: 2 where the question was wrong, 1 where the
+work failed.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class ResultsError(AdbenchError):
     """A results file is missing, damaged or of another schema."""
 
 
-class Stopped(AdbenchError):  # noqa: N818  (it is a clean ending, not a failure)
+class Stopped(AdbenchError):
     """A stage stopped at a checkpoint because its time was up; the same command goes on."""
 
     exit_code = 3

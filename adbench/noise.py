@@ -1,7 +1,8 @@
 """Keyed randomness: every draw is a function of (seed, stage, purpose, task, lane id, step).
 
-N lanes, C channels. A lane draws the same numbers beside any other lanes, in any process and on any device,
-because each has a Philox generator of its own whose key is a hash of who it is and whose counter is the step.
+N lanes, C channels. A lane draws the same numbers beside any other lanes, in any process and on any
+device, because each has a Philox generator of its own whose key is a hash of who it is and whose
+counter is the step.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _FLOATS_PER_COUNTER = 8
 
 
 def key_of(*parts: int | str | bytes) -> np.ndarray:
-    """A 128-bit Philox key from a list of parts, uint64 [2]; equal parts give equal keys, on every machine."""
+    """A 128-bit Philox key from a list of parts, uint64 [2]; equal parts give equal keys."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         raw = part if isinstance(part, bytes) else str(part).encode()
@@ -30,7 +31,7 @@ def key_of(*parts: int | str | bytes) -> np.ndarray:
 
 
 def generator(*parts: int | str | bytes) -> np.random.Generator:
-    """A NumPy generator keyed by `parts` (for draws that belong to no lane, such as a split of tasks)."""
+    """A NumPy generator keyed by `parts`, for draws that belong to no lane (a split of tasks)."""
     return np.random.Generator(np.random.Philox(key=key_of(*parts)))
 
 
@@ -50,7 +51,12 @@ class LaneNoise:
     """
 
     def __init__(
-        self, keys: Sequence[np.ndarray], channels: int, *, device: torch.device | str = "cpu", block_steps: int = 256
+        self,
+        keys: Sequence[np.ndarray],
+        channels: int,
+        *,
+        device: torch.device | str = "cpu",
+        block_steps: int = 256,
     ) -> None:
         self.channels = channels
         self.device = torch.device(device)
@@ -62,14 +68,14 @@ class LaneNoise:
         self._values = torch.empty(0)
 
     def at(self, step: int) -> Tensor:
-        """The noise of one step: float32 [N, C] in [0, 1). Asking in order is cheap; any order is right."""
+        """The noise of one step: float32 [N, C] in [0, 1). Any order is right, rising is cheap."""
         block, offset = divmod(step, self._block_steps)
         if block != self._block:
             self._draw(block)
         return self._values[offset]
 
     def gumbel_at(self, step: int) -> Tensor:
-        """Standard Gumbel noise of one step, float32 [N, C]: argmax(logits + it) samples the softmax."""
+        """Standard Gumbel noise of one step, float32 [N, C]: argmax(logits + it) samples it."""
         tiny = torch.finfo(torch.float32).tiny
         return -torch.log(-torch.log(self.at(step).clamp(min=tiny)).clamp(min=tiny))
 
@@ -77,7 +83,8 @@ class LaneNoise:
         if block != self._next:
             counter = block * self._block_steps * self.channels // _FLOATS_PER_COUNTER
             self._generators = [
-                np.random.Generator(np.random.Philox(key=key, counter=counter)) for key in self._keys
+                np.random.Generator(np.random.Philox(key=key, counter=counter))
+                for key in self._keys
             ]
         values = np.empty((len(self._keys), self._block_steps * self.channels), np.float32)
         for row, lane in zip(values, self._generators, strict=True):
@@ -106,7 +113,9 @@ class Lanes:
     def __post_init__(self) -> None:
         assert len(self.tasks) == len(self.lane_ids)
 
-    def noise(self, purpose: str, channels: int, *, device: torch.device | str = "cpu") -> LaneNoise:
+    def noise(
+        self, purpose: str, channels: int, *, device: torch.device | str = "cpu"
+    ) -> LaneNoise:
         """Noise for one purpose ("action", "env"); purposes never share a stream."""
         tasks = self.tasks.detach().cpu().contiguous().numpy()
         keys = [

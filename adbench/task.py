@@ -1,7 +1,7 @@
 """Task families and batched environments: the contract that every world keeps.
 
-N lanes, one task each. A family splits its tasks into train, validation and test, and makes batched environments whose
-observations, rewards and flags are torch tensors.
+N lanes, one task each. A family splits its tasks into train, validation and test, and makes batched
+environments whose observations, rewards and flags are torch tensors.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ Observe = Literal["agent", "state"]
 class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
     """N lanes of one family as a gymnasium vector environment on torch tensors.
 
-    An episode that ends is reset in the same step: `step` returns the new episode's first observation, and the last one
-    of those that ended is in `info["final_obs"]` (a whole batch; rows of running lanes mean nothing) beside
-    `info["_final_obs"]` (bool [N]) and `info["final_state"]` (as `state()`, same rows). Both are there on every step.
+    An episode that ends is reset in the same step: `step` returns the new episode's first
+    observation, and the last one of those that ended is in `info["final_obs"]` (a whole batch; rows
+    of running lanes mean nothing) beside `info["_final_obs"]` (bool [N]) and `info["final_state"]`
+    (as `state()`, same rows). They are there on every step.
     """
 
-    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(self, family: TaskFamily, tasks: Tensor, *, device: torch.device | str) -> None:
         self.family = family
@@ -49,7 +50,15 @@ class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
     def reset(  # type: ignore[override]
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start every lane's first episode. Only the seed given to `make` counts; `seed` must be None or equal to it."""
+        """Start every lane's first episode.
+
+        Args:
+            seed: none, or the seed given to `make`: only that one counts.
+            options: not used.
+
+        Returns:
+            observation [N, ...], info.
+        """
 
     @abstractmethod
     def step(self, actions: Tensor) -> tuple[Observation, Tensor, Tensor, Tensor, dict[str, Any]]:  # type: ignore[override]
@@ -64,7 +73,7 @@ class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """Privileged state behind the observation just returned: name -> [N, ...], fresh tensors."""
+        """Privileged state behind the observation just returned: name -> [N, ...], all fresh."""
 
 
 class TaskFamily(ABC):
@@ -129,7 +138,7 @@ class TaskFamily(ABC):
 
     @abstractmethod
     def optimal_return(self, tasks: Tensor) -> Tensor | None:
-        """Expected return of the best policy that knows the task, float32 [N]; none where nobody knows."""
+        """Expected return of the best policy that knows the task, float32 [N]; none: unknown."""
 
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
         """Index of each lane's state in a table, int64 [N] in [0, num_tabular_states)."""
@@ -137,12 +146,19 @@ class TaskFamily(ABC):
 
 
 def split_indices(
-    total: int, split: str, count: int | None, *, seed: int, validation: int, test: int, what: str = "tasks"
+    total: int,
+    split: str,
+    count: int | None,
+    *,
+    seed: int,
+    validation: int,
+    test: int,
+    what: str = "tasks",
 ) -> np.ndarray:
-    """Indices of a finite set of tasks that belong to a split, int64 [count]: disjoint and reproducible.
+    """Indices of a finite set of tasks that belong to a split, int64 [count], reproducible.
 
-    One permutation of all tasks, keyed by the seed, is cut into test, validation and train, so that the test tasks of a
-    seed do not depend on how many training tasks are asked for.
+    One permutation of all tasks, keyed by the seed, is cut into test, validation and train: splits
+    are disjoint, and test tasks do not depend on how many training tasks are asked for.
 
     Args:
         total: tasks in all.
@@ -168,5 +184,8 @@ def split_indices(
     if count is None:
         return part
     if not 1 <= count <= len(part):
-        raise UsageError(f"{count} {split} {what} were asked for; the split has {len(part)}. Ask for 1 to {len(part)}.")
+        raise UsageError(
+            f"{count} {split} {what} were asked for; the split has {len(part)}. "
+            f"Ask for 1 to {len(part)}."
+        )
     return part[:count]

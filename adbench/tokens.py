@@ -1,8 +1,9 @@
 """Transition tokens: what the transformer reads, whichever way it lays them out.
 
-B rows, L tokens a row, A actions. A token holds an observation and the action and reward *that led to it*. An episode of
-n steps makes n + 1 tokens: the last holds the final observation, the reward and the flag that ended it; no action is
-asked there. The next token is a new start: no previous action, no previous reward.
+B rows, L tokens a row, A actions. A token holds an observation and the action and reward *that led
+to it*. An episode of n steps makes n + 1 tokens: the last holds the final observation, the reward
+and the flag that ended it; no action is asked there. The next token is a new start: no previous
+action, no previous reward.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Tokens:
         observation: the agent's observation, [B, L, ...], or one tensor a key of a Dict space.
         previous_action: action that led here, int64 [B, L]; NO_ACTION at an episode's first token.
         previous_reward: reward that came with it, float32 [B, L]; 0 at an episode's first token.
-        ending: uint8 [B, L]: RUNNING, or how the episode ended at its final token (TERMINATED, TRUNCATED).
+        ending: uint8 [B, L]: RUNNING, or how the episode ended at its final token (TERMINATED,
+            TRUNCATED).
         action: action taken here, the target, int64 [B, L]; NO_ACTION at final tokens and padding.
         valid: bool [B, L]; False is padding, always at a row's end.
     """
@@ -59,7 +61,9 @@ class Tokens:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Tokens:
         """The same tokens with `change` applied to every tensor."""
-        return Tokens(**{f.name: map_observation(getattr(self, f.name), change) for f in fields(self)})
+        return Tokens(
+            **{f.name: map_observation(getattr(self, f.name), change) for f in fields(self)}
+        )
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Tokens:
         """The same tokens on another device."""

@@ -1,0 +1,1 @@
+"""Learning histories on disk: immutable HDF5 shards beside a manifest of JSON lines."""

@@ -1,0 +1,1 @@
+"""The causal transformer, seen twice: `forward` for training, `step` for acting."""

@@ -1,0 +1,1 @@
+"""Source algorithms: the reinforcement learners whose histories are distilled."""

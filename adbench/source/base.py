@@ -29,7 +29,8 @@ class Transition:
         reward: float32 [N].
         terminated: the task ended; nothing follows. bool [N].
         truncated: time ran out; the value of what follows still counts. bool [N].
-        next_observation: what followed *in the same episode* (the final observation where it ended), [N, ...].
+        next_observation: what followed *in the same episode* (the final observation where it
+            ended), [N, ...].
         next_state: privileged state behind it.
     """
 
@@ -57,7 +58,14 @@ class Source(ABC):
     privileged: ClassVar[bool] = False
 
     def __init__(
-        self, settings: Config, family: TaskFamily, lanes: Lanes, *, actors: int, episodes: int, device: torch.device
+        self,
+        settings: Config,
+        family: TaskFamily,
+        lanes: Lanes,
+        *,
+        actors: int,
+        episodes: int,
+        device: torch.device,
     ) -> None:
         """Prepare the learners.
 
