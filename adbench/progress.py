@@ -1,0 +1,137 @@
+"""How far a stage has come: told by the stage, shown on stderr.
+
+A stage is handed a `Progress` and calls it as often as it likes. What becomes of it is no concern of the stage: a bar
+where a person looks at a terminal, one line now and then in a log file, nothing in a test.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+Stop = Callable[[], bool]
+"""Asked between units of work: whether to stop cleanly now."""
+
+
+class Progress(Protocol):
+    """A stage says how far it is: `progress(400, 1000, "loss 1.32")`."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Take note.
+
+        Args:
+            done: units finished so far.
+            total: units in all.
+            note: a few words worth seeing ("loss 1.32").
+        """
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """A `Progress` that shows nothing."""
+
+
+def never() -> bool:
+    """A `Stop` that never stops."""
+    return False
+
+
+class Reporter:
+    """Shows what stages say, on one stream.
+
+    Args:
+        stream: where to; none: stderr as it is when asked.
+        clock: seconds from anywhere; a test brings its own.
+        interval_seconds: plain lines of one stage are at least this far apart.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        interval_seconds: float = 10.0,
+    ) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._clock = clock
+        self._interval_seconds = interval_seconds
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at it."""
+        return self._stream.isatty()
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        print(line, file=self._stream, flush=True)
+
+    @contextmanager
+    def task(self, what: str, *, unit: str) -> Iterator[Progress]:
+        """A `Progress` for one stage; when it ends without an error, its time is said.
+
+        Args:
+            what: the stage in words ("train ad, seed 0").
+            unit: what it counts ("updates").
+        """
+        shown = self._bar(what, unit) if self.is_terminal else self._lines(what, unit)
+        began = self._clock()
+        with shown as progress:
+            yield progress
+        self.say(f"{what}: done in {duration(self._clock() - began)}")
+
+    @contextmanager
+    def _lines(self, what: str, unit: str) -> Iterator[Progress]:
+        began = last = self._clock()
+        self.say(f"{what} ...")
+
+        def progress(done: int, total: int, note: str = "") -> None:
+            nonlocal last
+            now = self._clock()
+            if done <= 0 or done >= total or now - last < self._interval_seconds:
+                return
+            last = now
+            # A resumed stage starts above zero, so the first lines of it are too hopeful; they correct themselves.
+            left = (now - began) / done * (total - done)
+            tail = f", {note}" if note else ""
+            share = f"{100 * done // total} %"
+            self.say(f"{what}: {done:,} of {total:,} {unit} ({share}), {duration(left)} left{tail}")
+
+        yield progress
+
+    @contextmanager
+    def _bar(self, what: str, unit: str) -> Iterator[Progress]:
+        # rich takes 50 ms to import and is wanted at a terminal only.
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}"),
+        )
+        console = Console(file=self._stream, highlight=False, markup=False)
+        with Bars(*columns, console=console, transient=True, refresh_per_second=5) as bars:
+            bar = bars.add_task(what, total=None, note="")
+
+            def progress(done: int, total: int, note: str = "") -> None:
+                bars.update(bar, completed=done, total=total, note=note)
+
+            yield progress
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it: "4 s", "3 min 20 s", "2 h 5 min"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
