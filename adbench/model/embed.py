@@ -1,0 +1,121 @@
+"""From transition tokens to the vectors that the transformer reads, in either layout.
+
+B rows, L transition tokens a row, T vectors a row, D width, A actions.
+
+    transition   one vector a token: observation + previous action + previous reward + ending    T = L
+    interleaved  three vectors a token: a[t-1], r[t-1] with the ending, o[t], as in the paper    T = 3 L
+                 at an episode's first token there is no a[t-1], r[t-1]: those two are left out
+                 and the row closes up, so that positions have no gaps; what is over is padding
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import gymnasium
+import torch
+from torch import Tensor, nn
+
+from adbench.model.encoders import make_encoder
+from adbench.tokens import TERMINATED, TRUNCATED, Tokens
+
+Layout = Literal["transition", "interleaved"]
+TOKENS_PER_STEP: dict[Layout, int] = {"transition": 1, "interleaved": 3}
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What the transformer reads.
+
+    Attributes:
+        x: [B, T, D]; past a row's `count` it is padding.
+        asked: where each transition token's prediction is read, int64 [B, L]; none: token i at vector i.
+        count: vectors that are real, int64 [B].
+    """
+
+    x: Tensor
+    asked: Tensor | None
+    count: Tensor
+
+
+class TokenEmbedding(nn.Module):
+    """Embeds observations, previous actions, previous rewards and endings, and lays them out.
+
+    A reward enters linearly; an episode's first token has a learned "no reward" instead, and "no action" is one
+    more row of the action table.
+
+    Args:
+        observation_space: what the agent sees.
+        num_actions: A.
+        width: D.
+        layout: see the head of this module.
+        token_mask: probability with which a vector is replaced by a learned blank in training.
+        dropout: on the vectors, in training.
+    """
+
+    def __init__(
+        self,
+        observation_space: gymnasium.Space[Any],
+        num_actions: int,
+        width: int,
+        *,
+        layout: Layout,
+        token_mask: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.layout = layout
+        self.token_mask = token_mask
+        self.observation = make_encoder(observation_space, width)
+        self.previous_action = nn.Embedding(1 + num_actions, width)  # row 0: none
+        # Rows: one unit of reward; no reward yet; terminated; truncated. A running token adds nothing.
+        self.reward_and_ending = nn.Parameter(torch.empty(4, width))
+        self.blank = nn.Parameter(torch.empty(width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tokens, valid: Tensor) -> Vectors:
+        """Lay out B rows.
+
+        Args:
+            tokens: [B, L].
+            valid: which of them are real, bool [B, L]; the others are at row ends.
+        """
+        observation = self.observation(tokens.observation)
+        action = self.previous_action(tokens.previous_action + 1)
+        first = tokens.previous_action < 0
+        facts = torch.stack(
+            (
+                tokens.previous_reward.to(observation.dtype),
+                first.to(observation.dtype),
+                (tokens.ending == TERMINATED).to(observation.dtype),
+                (tokens.ending == TRUNCATED).to(observation.dtype),
+            ),
+            -1,
+        )
+        outcome = facts @ self.reward_and_ending
+        if self.layout == "transition":
+            x = self._blank_some(observation + action + outcome)
+            return Vectors(self.dropout(x), None, valid.sum(1))
+        parts = self._blank_some(torch.stack((action, outcome, observation), 2))  # [B, L, 3, D]
+        inside = valid & ~first
+        kept = torch.stack((inside, inside, valid), 2).flatten(1)  # [B, 3 L]
+        # A stable sort of "left out" brings the kept vectors to the front in their order.
+        source = kept.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
+        x = parts.flatten(1, 2).gather(1, source[..., None].expand(-1, -1, parts.shape[-1]))
+        ends = kept.cumsum(1)
+        asked = (ends[:, 2::3] - 1).clamp(min=0)
+        return Vectors(self.dropout(x), asked, ends[:, -1])
+
+    def _blank_some(self, x: Tensor) -> Tensor:
+        if not self.training or self.token_mask == 0.0:
+            return x
+        chosen = torch.rand(x.shape[:-1], device=x.device) < self.token_mask
+        return torch.where(chosen[..., None], self.blank.to(x.dtype), x)
+
+
+def pick(x: Tensor, at: Tensor | None) -> Tensor:
+    """Rows of x [B, T, D] at int64 [B, L], as [B, L, D]; all of them where `at` is none."""
+    if at is None:
+        return x
+    return cast(Tensor, x.gather(1, at[..., None].expand(-1, -1, x.shape[-1])))

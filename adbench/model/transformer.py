@@ -1,0 +1,197 @@
+"""The sequence model that learning histories are distilled into.
+
+B rows or lanes, L transition tokens, T vectors a row (L, or 3 L where interleaved), D width, A actions.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+import gymnasium
+import torch
+from torch import Tensor, nn
+
+from adbench.config import ModelConfig, TrainConfig
+from adbench.errors import UsageError
+from adbench.model.attend import ModelCache, attend_rows
+from adbench.model.block import Block
+from adbench.model.embed import TOKENS_PER_STEP, TokenEmbedding, pick
+from adbench.model.rotary import rotary_angles
+from adbench.tokens import Tokens
+
+# An episode's end brings two tokens at once: its final observation and the next episode's first.
+STEPS_AT_ONCE = 2
+
+
+class DistillationModel(nn.Module):
+    """A causal transformer that predicts the next action of a learning history.
+
+    `forward` (whole rows) and `step` (one environment step, through ring caches) are the same function of the same
+    weights: stepping through a history gives what one forward pass over all of it gives.
+
+    Args:
+        model: its sizes and layout.
+        train: the window, and what is regularised.
+        observation_space: what the agent sees.
+        num_actions: A.
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        train: TrainConfig,
+        observation_space: gymnasium.Space[Any],
+        num_actions: int,
+    ) -> None:
+        super().__init__()
+        self.config = model
+        self.context = train.context
+        self.num_actions = num_actions
+        self.tokens_per_step = TOKENS_PER_STEP[model.layout]
+        self.window_steps = train.window_steps
+        self.embed = TokenEmbedding(
+            observation_space,
+            num_actions,
+            model.width,
+            layout=model.layout,
+            token_mask=train.token_mask,
+            dropout=model.dropout,
+        )
+        self.positions: nn.Parameter | None = None
+        if model.positions == "learned":
+            self.positions = nn.Parameter(torch.empty(self.window_tokens, model.width))
+        self.blocks = nn.ModuleList(
+            Block(
+                model.width, model.heads, model.feedforward, norm=model.norm, dropout=model.dropout
+            )
+            for _ in range(model.layers)
+        )
+        self.norm = nn.LayerNorm(model.width) if model.norm == "pre" else nn.Identity()
+        self.head = nn.Linear(model.width, num_actions)
+
+    @property
+    def window_tokens(self) -> int:
+        """Vectors that a query sees: `window_steps` times `tokens_per_step`.
+
+        Interleaved, an episode's first token is one vector, not three, so the window then reaches a little further
+        back than `window_steps` transition tokens.
+        """
+        return self.window_steps * self.tokens_per_step
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Predictions for whole rows, float32 [B, L, A]; what they are at padding means nothing.
+
+        Args:
+            tokens: rows [B, L] that begin where the model's memory begins; padding at row ends.
+
+        Raises:
+            UsageError: with `context = exact`, rows longer than the context.
+        """
+        length = tokens.shape[1]
+        if self.context == "exact" and length > self.window_steps:
+            raise UsageError(
+                f"rows of {length} transition tokens were given to a model with context = exact and window_steps = "
+                f"{self.window_steps}: it was trained on no more. Give it the last {self.window_steps} tokens."
+            )
+        vectors = self.embed(tokens, tokens.valid)
+        x = vectors.x
+        at = torch.arange(x.shape[1], device=x.device)
+        window = self.window_tokens if self.context == "banded" else None
+        dropout = self.config.attention_dropout if self.training else 0.0
+        attend = partial(attend_rows, window=window, dropout=dropout)
+        angles = None
+        if self.positions is None:
+            angles = rotary_angles(at, self.config.width // self.config.heads, x.dtype)
+        else:
+            x = x + self.positions[: x.shape[1]]
+        for block in self.blocks:
+            x = block(x, attend, angles)
+        return self._predict(pick(x, vectors.asked))
+
+    def new_cache(
+        self,
+        lanes: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> ModelCache:
+        """Empty memory for `step`.
+
+        Args:
+            lanes: N.
+            device: where it lives; none: with the weights.
+            dtype: of keys and values; none: that of the weights.
+
+        Raises:
+            UsageError: with `context = exact` there is nothing to keep between steps.
+        """
+        if self.context == "exact":
+            raise UsageError(
+                "context = exact recomputes its window at each step; a ring cache would be another function. "
+                "Use ExactPolicy, or train with context = banded."
+            )
+        return ModelCache(
+            lanes,
+            layers=self.config.layers,
+            window=self.window_tokens,
+            most_tokens=STEPS_AT_ONCE * self.tokens_per_step,
+            heads=self.config.heads,
+            head_dim=self.config.width // self.config.heads,
+            dtype=dtype or self.head.weight.dtype,
+            device=torch.device(device) if device is not None else self.device,
+        )
+
+    def step(
+        self, tokens: Tokens, *, count: Tensor, cache: ModelCache, reset: Tensor | None = None
+    ) -> Tensor:
+        """Take in what each lane saw since the last step and predict its next action, [N, A].
+
+        Args:
+            tokens: [N, n]; a lane's first `count` are real (`valid` is not looked at).
+            count: int [N], 0 to n. A lane with 0 waits: its memory stays and its row means nothing.
+            cache: from `new_cache`; changed in place.
+            reset: lanes that forget everything first, bool [N].
+
+        Returns:
+            Predictions at each lane's last real token, float32 (float64 where the weights are).
+        """
+        length = tokens.shape[1]
+        if length > STEPS_AT_ONCE:
+            return self._step_by_parts(tokens, count=count, cache=cache, reset=reset)
+        valid = torch.arange(length, device=count.device) < count[:, None]
+        vectors = self.embed(tokens, valid)
+        x = vectors.x
+        at = cache.begin(x.shape[1], vectors.count, reset)
+        angles = rotary_angles(at, self.config.width // self.config.heads, x.dtype)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, partial(cache.attend, layer), angles)
+        last = (vectors.count - 1).clamp(min=0)
+        return self._predict(pick(x, last[:, None]).squeeze(1))
+
+    def _step_by_parts(
+        self, tokens: Tokens, *, count: Tensor, cache: ModelCache, reset: Tensor | None
+    ) -> Tensor:
+        logits = None
+        for start in range(0, tokens.shape[1], STEPS_AT_ONCE):
+            part = tokens.map(lambda t, s=start: t[:, s : s + STEPS_AT_ONCE])  # type: ignore[misc]
+            left = (count - start).clamp(0, part.shape[1])
+            new = self.step(part, count=left, cache=cache, reset=reset)
+            logits = new if logits is None else torch.where((left > 0)[:, None], new, logits)
+            reset = None
+        assert logits is not None
+        return logits
+
+    def _predict(self, x: Tensor) -> Tensor:
+        logits = self.head(self.norm(x))
+        return cast(Tensor, logits if logits.dtype == torch.float64 else logits.float())
