@@ -1,7 +1,8 @@
 """How far a stage has come: told by the stage, shown on stderr.
 
-A stage is handed a `Progress` and calls it as often as it likes. What becomes of it is no concern of the stage: a bar
-where a person looks at a terminal, one line now and then in a log file, nothing in a test.
+A stage is handed a `Progress` and calls it as often as it likes. What becomes of it is no concern
+of the stage: a bar where a person looks at a terminal, one line now and then in a log file, nothing
+in a test.
 """
 
 from __future__ import annotations
@@ -84,18 +85,19 @@ class Reporter:
     @contextmanager
     def _lines(self, what: str, unit: str) -> Iterator[Progress]:
         began = last = self._clock()
+        first: int | None = None  # a resumed stage does not start at zero
         self.say(f"{what} ...")
 
         def progress(done: int, total: int, note: str = "") -> None:
-            nonlocal last
+            nonlocal last, first
+            first = done if first is None else first
             now = self._clock()
-            if done <= 0 or done >= total or now - last < self._interval_seconds:
+            if done <= first or done >= total or now - last < self._interval_seconds:
                 return
             last = now
-            # A resumed stage starts above zero, so the first lines of it are too hopeful; they correct themselves.
-            left = (now - began) / done * (total - done)
-            tail = f", {note}" if note else ""
+            left = (now - began) / (done - first) * (total - done)
             share = f"{100 * done // total} %"
+            tail = f", {note}" if note else ""
             self.say(f"{what}: {done:,} of {total:,} {unit} ({share}), {duration(left)} left{tail}")
 
         yield progress

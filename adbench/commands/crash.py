@@ -1,0 +1,68 @@
+"""What is said and kept when adbench is at fault: two lines on stderr, the rest in a file."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from adbench.cli import command_line
+
+
+def explain(error: BaseException, arguments: Sequence[str]) -> str:
+    """Write the traceback to `crash.txt` in the run's folder (or a temporary file); say where.
+
+    Args:
+        error: what nobody expected.
+        arguments: the command line, which is kept with it and tells the folder.
+    """
+    what = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+    report = "\n".join(
+        [
+            command_line(*arguments),
+            f"Python {platform.python_version()}, {platform.platform()}",
+            *(f"{name} {version}" for name, version in _versions().items()),
+            "",
+            "".join(traceback.format_exception(error)),
+        ]
+    )
+    place = _write(report, arguments)
+    kept = f"The details are in {place}; please" if place else f"{report}\nPlease"
+    return (
+        f"adbench: an error of adbench's own, not of yours: {what}\n"
+        f"{kept} report it. What was finished before is kept; the same command goes on from there."
+    )
+
+
+def _write(report: str, arguments: Sequence[str]) -> Path | None:
+    for folder in (*_folders(arguments), Path(tempfile.gettempdir())):
+        try:
+            if folder != Path(tempfile.gettempdir()):
+                place = folder / "crash.txt"
+                place.write_text(report)
+                return place
+            number, name = tempfile.mkstemp(prefix="adbench-crash-", suffix=".txt")
+            with os.fdopen(number, "w") as file:
+                file.write(report)
+            return Path(name)
+        except OSError:
+            continue
+    return None
+
+
+def _folders(arguments: Sequence[str]) -> list[Path]:
+    """Run folders that a command line names: after --out, or as a word of its own."""
+    named = [word.removeprefix("--out=") for word in arguments if not word.startswith("-")]
+    named += [word.removeprefix("--out=") for word in arguments if word.startswith("--out=")]
+    return [Path(name) for name in named if Path(name, "config.toml").is_file()]
+
+
+def _versions() -> dict[str, str]:
+    loaded = {
+        name: getattr(sys.modules.get(name), "__version__", None) for name in ("torch", "numpy")
+    }
+    return {name: str(version) for name, version in loaded.items() if version}
