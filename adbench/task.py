@@ -18,8 +18,22 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from adbench.errors import UsageError, unknown_name
-from adbench.noise import generator
+from adbench.noise import LaneNoise, Lanes, generator
 from adbench.tokens import Observation
+
+__all__ = [
+    "SPLITS",
+    "BatchedEnv",
+    "LaneNoise",
+    "Lanes",
+    "Observation",
+    "Observe",
+    "TaskFamily",
+    "UsageError",
+    "generator",
+    "split_indices",
+    "unknown_name",
+]
 
 SPLITS = ("train", "validation", "test")
 Observe = Literal["agent", "state"]
