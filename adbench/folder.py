@@ -185,7 +185,7 @@ def _holder(record: str) -> str:
 
 
 def differences(old: Config, new: Config, prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """Fields in which two configurations of one kind differ: (dotted name, old value, new value)."""
+    """Fields in which two configurations of one kind differ: (dotted name, old, new)."""
     found: list[tuple[str, Any, Any]] = []
     for name in type(old).model_fields:
         a, b = getattr(old, name), getattr(new, name)
