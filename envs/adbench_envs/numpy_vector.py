@@ -35,7 +35,7 @@ class NumpyVector(VectorEnv[Any, npt.NDArray[np.int64], npt.NDArray[Any]]):
         tasks: one a lane, [N, ...].
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012  (as gymnasium types it)
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "render_modes": [],
     }
