@@ -73,6 +73,11 @@ class Shard:
         """S."""
         return self.line.fields["action"].shape[1]
 
+    @property
+    def num_episodes(self) -> int:
+        """E."""
+        return self.line.fields["episode_end"].shape[1]
+
     def frames(self, history: int, start: int, steps: int) -> np.ndarray:
         """Frames of a history's steps, uint8 [steps, Y, X, C], decompressed."""
         import h5py
