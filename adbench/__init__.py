@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adbench.config import RunConfig
     from adbench.errors import AdbenchError
+    from adbench.gym_adapter import gym_family
     from adbench.task import BatchedEnv, TaskFamily, split_indices
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ _HOME = {
     "BatchedEnv": "adbench.task",
     "RunConfig": "adbench.config",
     "TaskFamily": "adbench.task",
+    "gym_family": "adbench.gym_adapter",
     "split_indices": "adbench.task",
 }
 
@@ -29,6 +31,7 @@ __all__ = [
     "RunConfig",
     "TaskFamily",
     "__version__",
+    "gym_family",
     "split_indices",
 ]
 

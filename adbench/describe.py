@@ -1,0 +1,50 @@
+"""One line on what an entry point is, read from its source text: nothing is imported.
+
+`adbench list` would otherwise have to import torch to print a few sentences.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.machinery
+import sys
+from pathlib import Path
+
+
+def one_line(value: str) -> str:
+    """First sentence of the docstring behind "module:attribute"; of its module where it has none.
+
+    Args:
+        value: an entry point's value. The empty string comes back for what cannot be found or read.
+    """
+    module, _, attribute = value.partition(":")
+    path = source_file(module.strip())
+    if path is None:
+        return ""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute.strip():
+            return _summary(ast.get_docstring(node) or ast.get_docstring(tree))
+    return _summary(ast.get_docstring(tree))
+
+
+def source_file(module: str) -> Path | None:
+    """Where a module's source lies; None if it is not on the path as a plain file."""
+    search = sys.path
+    spec = None
+    for part in module.split("."):
+        spec = importlib.machinery.PathFinder.find_spec(part, search)
+        if spec is None:
+            return None
+        search = list(spec.submodule_search_locations or [])
+    origin = spec.origin if spec else None
+    return Path(origin) if origin and origin.endswith(".py") else None
+
+
+def _summary(docstring: str | None) -> str:
+    paragraph = " ".join((docstring or "").strip().partition("\n\n")[0].split())
+    sentence, stop, _ = paragraph.partition(". ")
+    return sentence + stop.strip() if stop else paragraph

@@ -1,0 +1,165 @@
+"""Presets for any task family, worked out from its sizes: `smoke`, `quick` and `paper`.
+
+A family's own package may register better ones ("ENV.quick" in the group `adbench.presets`);
+these make `adbench run NAME` work at once for every environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from adbench.config import (
+    CollectConfig,
+    EvaluateConfig,
+    ModelConfig,
+    RunConfig,
+    SourceConfig,
+    TasksConfig,
+    TrainConfig,
+)
+
+if TYPE_CHECKING:
+    from adbench.task import TaskFamily
+
+
+def smoke(family: TaskFamily) -> RunConfig:
+    """Every stage and every row in about 20 seconds on two cores; too small to learn anything."""
+    tokens = family.max_episode_steps + 1
+    window = _between(16, 3 * tokens, 96)
+    return RunConfig(
+        env=family.name,
+        tasks=_tasks(family, train=8, validation=2, test=4),
+        source=SourceConfig(name=source_for(family)),
+        collect=CollectConfig(
+            learners_per_task=2,
+            episodes=_between(2, 400 // tokens, 40),
+            expert_episodes=_between(1, 100 // tokens, 5),
+            max_episodes=_between(4, 600 // tokens, 60),
+            expert_share=0.01,
+        ),
+        model=ModelConfig(width=32, layers=2, heads=2, feedforward=64),
+        train=TrainConfig(
+            window_steps=window,
+            batch_sequences=8,
+            updates=20,
+            warmup_updates=5,
+            checkpoint_updates=10,
+        ),
+        evaluate=EvaluateConfig(episodes=_between(2, 120 // tokens, 6), lanes_per_task=2),
+    )
+
+
+def quick(family: TaskFamily) -> RunConfig:
+    """Minutes on two cores: a small transformer that sees about twenty episodes of each learner.
+
+    How well it learns depends on the environment; it is a place to start tuning from.
+    """
+    tokens = family.max_episode_steps + 1
+    window = _between(64, 20 * tokens, 512)
+    shown = max(2, window // tokens)  # episodes that fit a query's sight
+    episodes = 100 if family.num_tabular_states else 200
+    tasks = _tasks(family, train=200, validation=16, test=32)
+    # About three million environment steps: minutes for a plain gymnasium environment.
+    learners = _between(16, 3_000_000 // (episodes * family.max_episode_steps), 2000)
+    return RunConfig(
+        env=family.name,
+        tasks=tasks,
+        source=SourceConfig(name=source_for(family)),
+        collect=CollectConfig(
+            learners_per_task=max(1, learners // (tasks.train or learners)),
+            episodes=episodes,
+            expert_episodes=min(40, episodes // 4),
+            max_episodes=4 * episodes,
+        ),
+        train=TrainConfig(
+            window_steps=window,
+            subsample=max(1, episodes // shown),
+            batch_sequences=_between(8, 13_440 // window, 128),
+        ),
+        evaluate=EvaluateConfig(episodes=_between(10, 2 * shown, 50), lanes_per_task=4),
+    )
+
+
+def paper(family: TaskFamily) -> RunConfig:
+    """The paper's settings (Laskin et al. 2022, tables 1, 2 and 4; section 5). For a GPU.
+
+    Three tokens a step, learned absolute positions, attention over the last four episodes alone,
+    2,000 histories from A3C with 100 actors each, five seeds, 1,000 episodes of evaluation. What
+    the paper does not state (updates, warm-up, the split) is ours.
+    """
+    tokens = family.max_episode_steps + 1
+    tasks = _tasks(family, train=2000, validation=16, test=20)
+    return RunConfig(
+        env=family.name,
+        seeds=(0, 1, 2, 3, 4),
+        tasks=tasks,
+        source=SourceConfig(name="a2c", actors=100, kept_actors=1),
+        collect=CollectConfig(
+            learners_per_task=max(1, 2000 // (tasks.train or 2000)),
+            episodes=400,
+            expert_episodes=40,
+            max_episodes=2000,
+            shards=32,
+        ),
+        model=ModelConfig(
+            layout="interleaved",
+            width=64,
+            layers=4,
+            heads=4,
+            feedforward=2048,
+            positions="learned",
+            norm="post",
+            dropout=0.1,
+            attention_dropout=0.5,
+        ),
+        train=TrainConfig(
+            context="exact",
+            window_steps=4 * tokens,
+            batch_sequences=128,
+            updates=100_000,
+            learning_rate=3e-4,
+            warmup_updates=1000,
+            beta2=0.99,
+            token_mask=0.3,
+            checkpoint_updates=1000,
+        ),
+        evaluate=EvaluateConfig(episodes=1000, lanes_per_task=20),
+    )
+
+
+GENERIC: dict[str, Callable[[TaskFamily], RunConfig]] = {
+    "smoke": smoke,
+    "quick": quick,
+    "paper": paper,
+}
+"""The presets that every environment has."""
+
+
+def generic(family: TaskFamily, name: str) -> RunConfig:
+    """A generic preset of that name for a family; `name` is a key of `GENERIC`."""
+    return GENERIC[name](family).with_(preset=name)
+
+
+def source_for(family: TaskFamily) -> str:
+    """The source that suits a family: a table where there is one, else a policy network."""
+    if family.num_tabular_states:
+        return "q-lambda"
+    return "a2c"
+
+
+def _tasks(family: TaskFamily, *, train: int, validation: int, test: int) -> TasksConfig:
+    """At most so many tasks of each split, and no more than the family has."""
+    wanted = {"train": train, "validation": validation, "test": test}
+    splits = {"train": "train", "validation": "validation", "test": family.test_sets[0]}
+    split_seed = TasksConfig().split_seed
+    return TasksConfig(
+        **{
+            field: min(count, len(family.tasks(splits[field], None, seed=split_seed)))
+            for field, count in wanted.items()
+        }
+    )
+
+
+def _between(low: int, value: int, high: int) -> int:
+    return max(low, min(value, high))
