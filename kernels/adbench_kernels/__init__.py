@@ -1,0 +1,31 @@
+"""Kernels of adbench, each beside its readable definition. Needs torch alone; knows nothing of RL.
+
+Every operation takes `implementation=`: "auto" chooses what was measured to be fastest, any other
+name runs that implementation or raises. The mathematics is in `kernels/README.md`.
+"""
+
+from adbench_kernels.choice import Implementation
+from adbench_kernels.errors import ImplementationUnavailableError
+from adbench_kernels.interval_attention import Intervals, attention, attention_backward
+from adbench_kernels.patch_embedding import patch_embed
+from adbench_kernels.ring_cache import (
+    RingCache,
+    RingState,
+    RingStep,
+    ring_append,
+    ring_attention,
+)
+
+__all__ = [
+    "Implementation",
+    "ImplementationUnavailableError",
+    "Intervals",
+    "RingCache",
+    "RingState",
+    "RingStep",
+    "attention",
+    "attention_backward",
+    "patch_embed",
+    "ring_append",
+    "ring_attention",
+]

@@ -1,0 +1,54 @@
+"""Which implementation runs: chosen by name, never swapped in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+
+from adbench_kernels.errors import ImplementationUnavailableError
+
+Implementation = Literal[
+    "auto",
+    "reference",
+    "blocked",
+    "sdpa-math",
+    "sdpa-efficient",
+    "sdpa-flash",
+    "sdpa-cudnn",
+    "flex",
+    "triton",
+    "numba",
+]
+"""auto: the fastest that was measured for the device and the request. The others run or raise."""
+
+IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
+
+CUDA_ONLY = frozenset({"sdpa-efficient", "sdpa-cudnn"})
+
+
+def require(name: str, *, op: str, provided: Mapping[str, object], device: torch.device) -> None:
+    """Check that `op` has the implementation `name` on `device`.
+
+    Args:
+        name: one of `IMPLEMENTATIONS` but "auto".
+        op: public name of the operation.
+        provided: the operation's implementations, by name.
+        device: where its inputs are.
+
+    Raises:
+        ValueError: no implementation has that name.
+        ImplementationUnavailableError: the name is known, but `op` has no such path on `device`.
+    """
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"implementation: no implementation named {name!r}; known: {', '.join(IMPLEMENTATIONS)}"
+        )
+    here = [n for n in provided if device.type == "cuda" or n not in CUDA_ONLY]
+    if name not in here:
+        needs = " without a CUDA device" if name in provided else ""
+        raise ImplementationUnavailableError(
+            f"{op} has no {name!r} implementation{needs} (inputs are on {device}). "
+            f"Available here: {', '.join(['auto', *here])}."
+        )
