@@ -1,4 +1,5 @@
-"""The sequence model: observation encoders, token layouts, a causal transformer and its ring cache."""
+"""The sequence model: observation encoders, token layouts, a causal transformer and its ring
+cache."""
 
 from adbench.model.build import build_model
 from adbench.model.transformer import DistillationModel

@@ -1,13 +1,26 @@
-"""The two ways in which a model attends: over whole rows when training, through ring caches when acting.
+"""What tokens see of each other: whole rows when training, ring caches when acting.
 
-B rows or lanes, T tokens, H heads, d head width. Everything that depends on the kernels is in this file.
+B rows or N lanes, T tokens, n new tokens a lane, H heads, d head width, W window. The kernels are
+those of `adbench_kernels`; this file says with which intervals the model calls them.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from adbench_kernels import (
+    Intervals,
+    RingCache,
+    RingState,
+    RingStep,
+    attention,
+    ring_append,
+    ring_attention,
+)
+
+# Rings are made a little larger than they must be, in whole cache lines of float32.
+_SLOT_MULTIPLE = 16
 
 
 def attend_rows(
@@ -16,33 +29,30 @@ def attend_rows(
     """Causal attention of rows onto themselves, [B, T, H, d].
 
     Args:
-        q: [B, T, H, d]; k, v alike.
-        window: a query sees itself and the `window - 1` tokens before it; none: all before it.
+        q: [B, T, H, d].
+        k: [B, T, H, d].
+        v: [B, T, H, d].
+        window: W: a query sees itself and the W - 1 tokens before it; none: all before it.
         dropout: on attention weights.
     """
-    length = q.shape[1]
-    mask = None
-    if window is not None and window < length:
-        at = torch.arange(length, device=q.device)
-        gap = at[:, None] - at
-        mask = (gap >= 0) & (gap < window)
-    out = F.scaled_dot_product_attention(
-        q.transpose(1, 2),
-        k.transpose(1, 2),
-        v.transpose(1, 2),
-        attn_mask=mask,
-        is_causal=mask is None,
-        dropout_p=dropout,
-    )
-    return out.transpose(1, 2)
+    intervals = None if window is None else Intervals.window(window)
+    return attention(q, k, v, intervals=intervals, dropout=dropout)
 
 
 class ModelCache:
-    """What N lanes remember between steps: each layer's keys and values in a ring, and where each lane is.
+    """What N lanes remember between steps: each layer's keys and values, and where each lane is.
 
-    Attributes:
-        position: tokens taken in since the lane's reset, int64 [N].
-        most_tokens: how many tokens one append may bring.
+    The rings share one `RingState`, so what depends on positions alone is worked out once a step.
+
+    Args:
+        lanes: N.
+        layers: how many rings.
+        window: W.
+        most_tokens: how many tokens one step may bring.
+        heads: H.
+        head_dim: d.
+        dtype: of keys and values.
+        device: where they live.
     """
 
     def __init__(
@@ -58,68 +68,46 @@ class ModelCache:
         device: torch.device,
     ) -> None:
         self.window = window
-        self.most_tokens = most_tokens
-        # The first of n new tokens sees `window - 1` older ones while the last has been written already.
-        self.capacity = -(-(window + most_tokens - 1) // 16) * 16
-        shape = (layers, lanes, heads, self.capacity, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.position = torch.zeros(lanes, dtype=torch.int64, device=device)
-        self._slots = torch.arange(self.capacity, device=device)
-        self._lanes = torch.arange(lanes, device=device)[:, None]
+        # The first of n new tokens sees W - 1 older ones when the last has been written already.
+        capacity = -(-(window + most_tokens - 1) // _SLOT_MULTIPLE) * _SLOT_MULTIPLE
+        self.state = RingState(lanes, capacity, device)
+        self.rings = [
+            RingCache(lanes, capacity, heads, head_dim, dtype, device, state=self.state)
+            for _ in range(layers)
+        ]
+        self._step: RingStep | None = None
 
     @property
     def lanes(self) -> int:
         """N."""
-        return len(self.position)
+        return self.state.lanes
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the rings take."""
+        return sum(ring.keys.nbytes + ring.values.nbytes for ring in self.rings)
 
     def begin(self, num_tokens: int, count: Tensor, reset: Tensor | None) -> Tensor:
-        """Forget the lanes in `reset`; then the positions of `num_tokens` new tokens, int64 [N, n].
+        """Forget the lanes in `reset`, make room; the new tokens' positions, int64 [N, n].
 
-        Every layer's `attend` of this step uses the slots and the mask that are worked out here, once.
+        Args:
+            num_tokens: n.
+            count: how many of them are real, integers [N].
+            reset: lanes that forget everything first, bool [N].
         """
-        if reset is not None:
-            self.position = self.position.masked_fill(reset, 0)
-        new = self.position[:, None] + torch.arange(num_tokens, device=self.position.device)
-        self._write = new % self.capacity
-        # Each slot holds the latest token that falls on it. Tokens past a lane's count are written too, onto slots
-        # that have left every window; this formula gives those their old, unseen position.
-        last = (self.position + count)[:, None] - 1
-        held = last - (last - self._slots) % self.capacity
-        gap = new[:, :, None] - held[:, None, :]
-        seen = (gap >= 0) & (gap < self.window) & (held >= 0)[:, None, :]
-        # A token past the count of an empty lane would see nothing, which is not a number; let it see itself.
-        self._mask = (seen | (self._write[:, :, None] == self._slots))[:, None]
-        self.position = self.position + count
-        return new
+        self._step = self.state.advance(num_tokens, count=count, reset=reset)
+        before = self._step.length - self._step.count
+        return before[:, None] + torch.arange(num_tokens, device=before.device)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Append k, v and attend, [N, n, H, d].
+        """Put the new keys and values into a layer's ring and attend, [N, n, H, d].
 
         Args:
             layer: whose ring.
-            q: [N, n, H, d]; k, v alike.
+            q: [N, n, H, d].
+            k: [N, n, H, d].
+            v: [N, n, H, d].
         """
-        keys, values = self.keys[layer], self.values[layer]
-        keys[self._lanes, :, self._write] = k.to(keys.dtype)
-        values[self._lanes, :, self._write] = v.to(values.dtype)
-        out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), keys.to(q.dtype), values.to(q.dtype), attn_mask=self._mask
-        )
-        return out.transpose(1, 2)
-
-
-def patch_embed(
-    frames: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    *,
-    patch: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> Tensor:
-    """Placeholder until adbench_kernels.patch_embed is there."""
-    x = (frames.to(weight.dtype) / 255 - weight.new_tensor(mean)) / weight.new_tensor(std)
-    n, y, xs, c = x.shape
-    x = x.view(n, y // patch, patch, xs // patch, patch, c).permute(0, 1, 3, 2, 4, 5)
-    return F.linear(x.reshape(n, (y // patch) * (xs // patch), -1), weight, bias)
+        ring = self.rings[layer]
+        ring_append(ring, k, v, step=self._step)
+        return ring_attention(q, ring, window=self.window, step=self._step)

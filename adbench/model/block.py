@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from adbench.model.rotary import rotate
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""q, k, v, each [B, T, H, d], to [B, T, H, d]: over rows in training, through a ring when acting."""
+"""q, k, v, each [B, T, H, d], to [B, T, H, d]: over rows in training, through a ring when
+acting."""
 
 
 class Block(nn.Module):

@@ -13,7 +13,8 @@ from adbench.config import ModelConfig, TrainConfig
 from adbench.model.embed import TokenEmbedding
 from adbench.model.transformer import DistillationModel
 
-# With smaller embeddings the first layers see little beside the position for long; at 0.5 learning starts at once.
+# With smaller embeddings the first layers see little beside the position for long; at 0.5 learning
+# starts at once.
 _EMBEDDING_STD = 0.5
 _POSITION_STD = 0.02
 
@@ -38,7 +39,8 @@ def build_model(
     Raises:
         UsageError: there is no encoder for the observation space.
     """
-    # PyTorch's layers fill themselves from the global generator when made: keep that out of everybody's way.
+    # PyTorch's layers fill themselves from the global generator when made: keep that out of
+    # everybody's way.
     with torch.random.fork_rng(devices=[]):
         built = DistillationModel(model, train, observation_space, num_actions)
     _initialise(built, generator)

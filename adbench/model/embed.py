@@ -2,16 +2,18 @@
 
 B rows, L transition tokens a row, T vectors a row, D width, A actions.
 
-    transition   one vector a token: observation + previous action + previous reward + ending    T = L
-    interleaved  three vectors a token: a[t-1], r[t-1] with the ending, o[t], as in the paper    T = 3 L
-                 at an episode's first token there is no a[t-1], r[t-1]: those two are left out
-                 and the row closes up, so that positions have no gaps; what is over is padding
+    transition   one vector a token: observation + previous action + previous reward + ending;
+                 T = L
+    interleaved  three vectors a token: a[t-1], r[t-1] with the ending, o[t], as in the paper.
+                 At an episode's first token there is no a[t-1] and no r[t-1]: those two are left
+                 out and the row closes up, so that positions have no gaps; T = 3 L, and what
+                 is over at a row's end is padding
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import gymnasium
 import torch
@@ -30,7 +32,8 @@ class Vectors:
 
     Attributes:
         x: [B, T, D]; past a row's `count` it is padding.
-        asked: where each transition token's prediction is read, int64 [B, L]; none: token i at vector i.
+        asked: where each transition token's prediction is read, int64 [B, L]; none: token i at
+            vector i.
         count: vectors that are real, int64 [B].
     """
 
@@ -42,8 +45,8 @@ class Vectors:
 class TokenEmbedding(nn.Module):
     """Embeds observations, previous actions, previous rewards and endings, and lays them out.
 
-    A reward enters linearly; an episode's first token has a learned "no reward" instead, and "no action" is one
-    more row of the action table.
+    A reward enters linearly; an episode's first token has a learned "no reward" instead, and "no
+    action" is one more row of the action table.
 
     Args:
         observation_space: what the agent sees.
@@ -69,7 +72,8 @@ class TokenEmbedding(nn.Module):
         self.token_mask = token_mask
         self.observation = make_encoder(observation_space, width)
         self.previous_action = nn.Embedding(1 + num_actions, width)  # row 0: none
-        # Rows: one unit of reward; no reward yet; terminated; truncated. A running token adds nothing.
+        # Rows: one unit of reward; no reward yet; terminated; truncated. A running token adds
+        # nothing.
         self.reward_and_ending = nn.Parameter(torch.empty(4, width))
         self.blank = nn.Parameter(torch.empty(width))
         self.dropout = nn.Dropout(dropout)
@@ -118,4 +122,4 @@ def pick(x: Tensor, at: Tensor | None) -> Tensor:
     """Rows of x [B, T, D] at int64 [B, L], as [B, L, D]; all of them where `at` is none."""
     if at is None:
         return x
-    return cast(Tensor, x.gather(1, at[..., None].expand(-1, -1, x.shape[-1])))
+    return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))

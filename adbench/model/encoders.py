@@ -1,4 +1,5 @@
-"""Observation encoders: one module per kind of space, each a function [..., observation] -> [..., width].
+"""Observation encoders: one module per kind of space, each a function [..., observation] -> [...,
+width].
 
 D width, K coordinates of a MultiDiscrete space, Y X C rows, columns and channels of a frame.
 """
@@ -111,7 +112,8 @@ class VectorEncoder(nn.Module):
 
 
 class DictEncoder(nn.Module):
-    """The sum of one encoder a key, over the square root of their number, so that its size does not grow with it.
+    """The sum of one encoder a key, over the square root of their number, so that its size does not
+    grow with it.
 
     Args:
         space: keys to spaces that have an encoder.
@@ -158,15 +160,16 @@ def make_encoder(
         make = DictEncoder
     if make is None:
         raise UsageError(
-            f"there is no encoder for {name}, a {type(space).__name__} space. Discrete, MultiDiscrete, Box and Dict "
-            "of these have one; gymnasium.wrappers.FlattenObservation turns most others into a Box, "
-            "gymnasium.wrappers.TransformObservation any."
+            f"there is no encoder for {name}, a {type(space).__name__} space. Discrete, "
+            "MultiDiscrete, Box and Dict of these have one; gymnasium.wrappers.FlattenObservation "
+            "turns most others into a Box, gymnasium.wrappers.TransformObservation any."
         )
     return make(space, width)
 
 
 def is_image(space: spaces.Box) -> bool:
-    """Whether a Box holds frames: bytes in two dimensions, or three of which one counts channels."""
+    """Whether a Box holds frames: bytes in two dimensions, or three of which one counts
+    channels."""
     return space.dtype == np.uint8 and len(space.shape) in (2, 3) and min(space.shape[:2]) > 0
 
 

@@ -1,4 +1,5 @@
-"""Frames to vectors: uint8 patches projected without a float image in memory, then a small stack of convolutions.
+"""Frames to vectors: uint8 patches projected without a float image in memory, then a small stack of
+convolutions.
 
 N frames, Y X C rows, columns and channels, P patch size, D width.
 """
@@ -11,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adbench.model.attend import patch_embed
+from adbench_kernels import patch_embed
 
 # A frame of bytes is brought to mean 0 and about unit spread.
 _MEAN, _STD = 0.5, 0.25
@@ -20,9 +21,11 @@ _GRID_WHERE_CONVOLUTIONS_END = 4
 
 
 class ImageEncoder(nn.Module):
-    """Patch embedding, 3x3 convolutions that halve the grid down to about 4 x 4, then one linear layer.
+    """Patch embedding, 3x3 convolutions that halve the grid down to about 4 x 4, then one linear
+    layer.
 
-    Frames may be [Y, X], [Y, X, C] or [C, Y, X]; sizes that the patch does not divide are padded with zeros.
+    Frames may be [Y, X], [Y, X, C] or [C, Y, X]; sizes that the patch does not divide are padded
+    with zeros.
 
     Args:
         space: a uint8 Box.
@@ -33,7 +36,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         shape = tuple(space.shape)
         self.dims = len(shape)
-        # Channels first is told by its small first and large last dimension (PyTorch-style wrappers).
+        # Channels first is told by its small first and large last dimension (PyTorch-style
+        # wrappers).
         self.channels_first = self.dims == 3 and shape[0] <= _MOST_CHANNELS < shape[2]
         if self.dims == 2:
             rows, columns, channels = *shape, 1
@@ -74,7 +78,7 @@ class ImageEncoder(nn.Module):
             mean=self.mean,
             std=self.std,
         )
-        x = x.transpose(1, 2).unflatten(2, self.grid)  # [N, D, Y', X']
+        x = x.transpose(1, 2).reshape(len(x), -1, *self.grid)  # [N, D, Y', X']
         for convolution in self.convolutions:
             x = convolution(F.gelu(x, approximate="tanh"))
         x = self.out(F.gelu(x, approximate="tanh").flatten(1))

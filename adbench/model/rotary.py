@@ -1,4 +1,5 @@
-"""Rotary positions (Su et al. 2021): queries and keys are turned by their position, so scores depend on distances.
+"""Rotary positions (Su et al. 2021): queries and keys are turned by their position, so scores
+depend on distances.
 
 T tokens, H heads, d head width.
 """
@@ -12,11 +13,13 @@ _LONGEST_WAVE = 10_000.0
 
 
 def rotary_angles(positions: Tensor, head_dim: int, dtype: torch.dtype) -> Tensor:
-    """cos and sin of every position's angles, `dtype` [..., 1, d / 2, 2], ready to be broadcast over heads.
+    """cos and sin of every position's angles, `dtype` [..., 1, d / 2, 2], ready to be broadcast
+    over heads.
 
-    Angles are worked out in float64 and rounded once, as cos and sin. A token at position 100,000 is thus turned
-    as exactly as one at position 1 (in float32 its angle alone would be off by 0.004), and the score of a pair
-    stays a function of their distance to the last float32 digit however long a roll-out is.
+    Angles are worked out in float64 and rounded once, as cos and sin. A token at position 100,000
+    is thus turned as exactly as one at position 1 (in float32 its angle alone would be off by
+    0.004), and the score of a pair stays a function of their distance to the last float32 digit
+    however long a roll-out is.
 
     Args:
         positions: integers [...].
@@ -36,7 +39,8 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
         x: [..., T, H, d].
         angles: [..., T, 1, d / 2, 2], from `rotary_angles`.
     """
-    pairs = x.unflatten(-1, (-1, 2))
+    pairs = x.view(*x.shape[:-1], -1, 2)
     cos, sin = angles.unbind(-1)
     even, odd = pairs.unbind(-1)
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1)
+    return turned.flatten(-2).to(x.dtype)

@@ -1,6 +1,7 @@
 """The sequence model that learning histories are distilled into.
 
-B rows or lanes, L transition tokens, T vectors a row (L, or 3 L where interleaved), D width, A actions.
+B rows or lanes, L transition tokens, T vectors a row (L, or 3 L where interleaved), D width, A
+actions.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ STEPS_AT_ONCE = 2
 class DistillationModel(nn.Module):
     """A causal transformer that predicts the next action of a learning history.
 
-    `forward` (whole rows) and `step` (one environment step, through ring caches) are the same function of the same
-    weights: stepping through a history gives what one forward pass over all of it gives.
+    `forward` (whole rows) and `step` (one environment step, through ring caches) are the same
+    function of the same weights: stepping through a history gives what one forward pass over all of
+    it gives.
 
     Args:
         model: its sizes and layout.
@@ -74,8 +76,8 @@ class DistillationModel(nn.Module):
     def window_tokens(self) -> int:
         """Vectors that a query sees: `window_steps` times `tokens_per_step`.
 
-        Interleaved, an episode's first token is one vector, not three, so the window then reaches a little further
-        back than `window_steps` transition tokens.
+        Interleaved, an episode's first token is one vector, not three, so the window then reaches a
+        little further back than `window_steps` transition tokens.
         """
         return self.window_steps * self.tokens_per_step
 
@@ -101,8 +103,9 @@ class DistillationModel(nn.Module):
         length = tokens.shape[1]
         if self.context == "exact" and length > self.window_steps:
             raise UsageError(
-                f"rows of {length} transition tokens were given to a model with context = exact and window_steps = "
-                f"{self.window_steps}: it was trained on no more. Give it the last {self.window_steps} tokens."
+                f"rows of {length} transition tokens were given to a model with context = exact "
+                f"and window_steps = {self.window_steps}: it was trained on no more. "
+                f"Give it the last {self.window_steps} tokens."
             )
         vectors = self.embed(tokens, tokens.valid)
         x = vectors.x
@@ -138,8 +141,8 @@ class DistillationModel(nn.Module):
         """
         if self.context == "exact":
             raise UsageError(
-                "context = exact recomputes its window at each step; a ring cache would be another function. "
-                "Use ExactPolicy, or train with context = banded."
+                "context = exact recomputes its window at each step; a ring cache would be "
+                "another function. Use ExactPolicy, or train with context = banded."
             )
         return ModelCache(
             lanes,

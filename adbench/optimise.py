@@ -1,0 +1,109 @@
+"""One gradient update: loss, gradients, clipping, AdamW and its schedule.
+
+B rows, L transition tokens a row, A actions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adbench.config import TrainConfig
+from adbench.tokens import NO_ACTION, Tokens
+
+Forward = Callable[[Tokens], Tensor]
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices alone: shrinking a bias or a normaliser's gain regularises
+    nothing."""
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    others = [p for p in model.parameters() if p.dim() < 2]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        fused=True,
+    )
+
+
+def learning_rate(config: TrainConfig, update: int) -> float:
+    """Learning rate of update `update` (0, 1, ...): up in a line, then down in half a cosine.
+
+    1. warm-up: peak * (update + 1) / warmup_updates;
+    2. the cosine from the peak, reaching peak * final_learning_rate_fraction at the last update.
+    """
+    if update < config.warmup_updates:
+        return config.learning_rate * (update + 1) / config.warmup_updates
+    rest = max(1, config.updates - 1 - config.warmup_updates)
+    share = min(1.0, (update - config.warmup_updates) / rest)
+    floor = config.final_learning_rate_fraction
+    return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def loss_sum(logits: Tensor, tokens: Tokens, *, label_smoothing: float) -> Tensor:
+    """Cross-entropy of the actions taken, summed over the tokens that ask for one; float32 [].
+
+    Args:
+        logits: [B, L, A].
+        tokens: [B, L]; final observations and padding bear no loss.
+        label_smoothing: share of the target spread evenly over all actions.
+    """
+    return F.cross_entropy(
+        logits.flatten(0, 1),
+        tokens.action.masked_fill(~tokens.valid, NO_ACTION).flatten(),
+        ignore_index=NO_ACTION,
+        label_smoothing=label_smoothing,
+        reduction="sum",
+    )
+
+
+def set_gradients(
+    forward: Forward,
+    optimizer: torch.optim.Optimizer,
+    tokens: Tokens,
+    *,
+    label_smoothing: float,
+    rows_at_once: int | None = None,
+    autocast: torch.dtype | None = None,
+) -> Tensor:
+    """Gradients of the mean loss over all tokens that ask, and that loss, float32 [].
+
+    Args:
+        forward: the model, maybe compiled.
+        optimizer: whose gradients are overwritten.
+        tokens: [B, L] on the model's device.
+        label_smoothing: as `loss_sum`.
+        rows_at_once: rows in one pass, the gradients of the passes being added up; none: all.
+        autocast: precision of the forward pass; none: that of the weights.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    asked = tokens.asks.sum().clamp(min=1)
+    rows = tokens.shape[0]
+    at_once = rows_at_once or rows
+    total = torch.zeros((), device=asked.device)
+    for start in range(0, rows, at_once):
+        part = tokens.map(lambda t, s=start: t[s : s + at_once])  # type: ignore[misc]
+        with torch.autocast(asked.device.type, autocast, enabled=autocast is not None):
+            logits = forward(part)
+        loss = loss_sum(logits, part, label_smoothing=label_smoothing) / asked
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
+
+
+def apply_gradients(optimizer: torch.optim.Optimizer, *, rate: float, clip: float) -> Tensor:
+    """Clip the gradients, take the step; their global norm before clipping, float32 []."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, clip)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    return norm
