@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import ast
 import importlib.machinery
+import re
 import sys
 from pathlib import Path
+
+_SENTENCE_END = re.compile(r"(?<!\bal)\. (?=[A-Z])")  # not after "et al."
 
 
 def one_line(value: str) -> str:
@@ -46,5 +49,5 @@ def source_file(module: str) -> Path | None:
 
 def _summary(docstring: str | None) -> str:
     paragraph = " ".join((docstring or "").strip().partition("\n\n")[0].split())
-    sentence, stop, _ = paragraph.partition(". ")
-    return sentence + stop.strip() if stop else paragraph
+    sentence, *more = _SENTENCE_END.split(paragraph, maxsplit=1)
+    return f"{sentence}." if more else sentence

@@ -98,7 +98,7 @@ def _bounds(space: gymnasium.Space[Any]) -> tuple[Tensor, Tensor]:
     else:
         assert isinstance(space, spaces.Box)
         low, high = space.low, space.high
-    return torch.from_numpy(low.astype(np.float64)), torch.from_numpy(high.astype(np.float64))
+    return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
 
 def _nested(space: gymnasium.Space[Any]) -> str | None:
