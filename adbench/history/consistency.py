@@ -1,4 +1,5 @@
-"""Whether the numbers in a shard make sense together: the same rules when it is written and when it is read.
+"""Whether the numbers in a shard make sense together: the same rules when it is written and when it
+is read.
 
 H histories, S steps (of the longest), E episodes (of the longest).
 """
@@ -37,8 +38,11 @@ def boundaries_problem(episode_end: np.ndarray, length: np.ndarray, steps: int) 
     return None
 
 
-def values_problem(arrays: Mapping[str, np.ndarray], fields: Mapping[str, FieldRecord]) -> str | None:
-    """What is wrong with the numbers of a shard whose boundaries are sound, in words; none if nothing is.
+def values_problem(
+    arrays: Mapping[str, np.ndarray], fields: Mapping[str, FieldRecord]
+) -> str | None:
+    """What is wrong with the numbers of a shard whose boundaries are sound, in words; none if
+    nothing is.
 
     Args:
         arrays: every field that is not compressed; name -> [H, ...].
@@ -62,7 +66,9 @@ def values_problem(arrays: Mapping[str, np.ndarray], fields: Mapping[str, FieldR
     return _flags_problem(arrays["terminated"], arrays["truncated"], episode_end, masks["step"])
 
 
-def _range_problem(name: str, values: np.ndarray, real: np.ndarray, record: FieldRecord) -> str | None:
+def _range_problem(
+    name: str, values: np.ndarray, real: np.ndarray, record: FieldRecord
+) -> str | None:
     bounds = record.space.integer_range() if record.space else None
     if bounds is None or values.dtype.kind == "f":
         return None
@@ -92,6 +98,7 @@ def _flags_problem(
         where = tuple(int(i) for i in np.argwhere(flagged != ends)[0])
         return (
             f"history {where[0]}, step {where[1]}: episode_end says that an episode "
-            f"{'ends' if ends[where] else 'goes on'} here, terminated and truncated say the opposite"
+            f"{'ends' if ends[where] else 'goes on'} here, terminated and truncated say the "
+            "opposite"
         )
     return None

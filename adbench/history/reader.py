@@ -1,27 +1,24 @@
 """Reading histories: every shard of a folder as one store.
 
-H histories, S steps (of the longest), E episodes (of the longest). Histories are numbered through the shards in the order of
-their file names. Nothing is read before it is asked for; numbers are memory-mapped, so a window costs microseconds.
+H histories, S steps (of the longest), E episodes (of the longest). Histories are numbered through
+the shards in the order of their file names. Nothing is read before it is asked for; numbers are
+memory-mapped, so a window costs microseconds.
 """
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from adbench.errors import HistoryError
-from adbench.history.schema import MANIFEST, SCHEMA, FieldRecord, ManifestLine, axis_of
-from adbench.history.shard import DamageError, Shard, step_fields
-from adbench.history.writer import read_manifest_bytes
-
-_MAX_MANIFEST_BYTES = 2**28
+from adbench.history.manifest import DamageError, read_lines
+from adbench.history.schema import MANIFEST, FieldRecord, ManifestLine, axis_of
+from adbench.history.shard import Shard, step_fields
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,9 @@ class HistoryStore:
         row_of: row within its shard of each history, int64 [H].
     """
 
-    def __init__(self, folder: Path, shards: tuple[Shard, ...], damaged: tuple[Damage, ...]) -> None:
+    def __init__(
+        self, folder: Path, shards: tuple[Shard, ...], damaged: tuple[Damage, ...]
+    ) -> None:
         """Use `open`."""
         self.folder = folder
         self.shards = shards
@@ -77,13 +76,22 @@ class HistoryStore:
         self._first = np.cumsum([0, *counts])[:-1].tolist()
         # A whole shard's steps end to end: one `narrow` is then a history's window.
         self._steps = [
-            [(name, _flat(shard.arrays[name])) for name in step_fields(shard.line) if name != "frame"]
+            [
+                (name, _flat(shard.arrays[name]))
+                for name in step_fields(shard.line)
+                if name != "frame"
+            ]
             for shard in shards
         ]
 
     @classmethod
     def open(
-        cls, folder: Path | str, *, env: str | None = None, env_version: int | None = None, verify: bool = True
+        cls,
+        folder: Path | str,
+        *,
+        env: str | None = None,
+        env_version: int | None = None,
+        verify: bool = True,
     ) -> HistoryStore:
         """Open a folder of histories.
 
@@ -91,18 +99,21 @@ class HistoryStore:
             folder: where `manifest.jsonl` lies.
             env: refuse histories of any other task family.
             env_version: refuse any other version of it.
-            verify: read every byte once, compare checksums and check that the numbers make sense. Leave it out only where the
-                same run has done so before.
+            verify: read every byte once, compare checksums and check that the numbers make sense.
+                Leave it out only where the same run has done so before.
 
         Raises:
-            HistoryError: there is no manifest or no usable shard, or they are of another environment, version or schema. Single
-                damaged shards are listed in `damaged` instead.
+            HistoryError: there is no manifest or no usable shard, or they are of another
+                environment, version or schema. Single damaged shards are listed in `damaged`
+                instead.
         """
         folder = Path(folder)
         shards, damaged = _open_shards(folder, env=env, env_version=env_version, verify=verify)
         if not shards:
             reasons = "; ".join(str(damage) for damage in damaged[:4]) or "the manifest lists none"
-            raise HistoryError(f"{folder} holds no usable shard: {reasons}. Collect the histories again.")
+            raise HistoryError(
+                f"{folder} holds no usable shard: {reasons}. Collect the histories again."
+            )
         return cls(folder, tuple(shards), tuple(damaged))
 
     @property
@@ -138,13 +149,18 @@ class HistoryStore:
             steps: how many.
 
         Returns:
-            every step field, name -> [steps, ...], in the stored type; views of the mapped file, except frames.
+            every step field, name -> [steps, ...], in the stored type; views of the mapped file,
+            except frames.
 
         Raises:
             HistoryError: the history has no such steps.
         """
         index = bisect_right(self._first, history) - 1
-        if not (0 <= history < self.num_histories and 0 <= start and start + steps <= self.lengths[history]):
+        if not (
+            0 <= history < self.num_histories
+            and 0 <= start
+            and start + steps <= self.lengths[history]
+        ):
             raise self._no_such_steps(history, start, steps)
         shard = self.shards[index]
         row = history - self._first[index]
@@ -155,7 +171,8 @@ class HistoryStore:
         return window
 
     def episode(self, history: int, episode: int) -> dict[str, Tensor]:
-        """One episode: `window` of its steps, and its `final_observation` and `final_state` fields, [...].
+        """One episode: `window` of its steps, and its `final_observation` and `final_state` fields,
+        [...].
 
         Raises:
             HistoryError: the history has no such episode.
@@ -163,7 +180,10 @@ class HistoryStore:
         shard, row = self._at(history)
         ends = self.episode_ends(history)
         if not 0 <= episode < len(ends):
-            raise HistoryError(f"history {history} of {self.folder} has {len(ends)} episodes, not number {episode}.")
+            raise HistoryError(
+                f"history {history} of {self.folder} has {len(ends)} episodes, not number "
+                f"{episode}."
+            )
         start = int(ends[episode - 1]) if episode else 0
         result = self.window(history, start, int(ends[episode]) - start)
         for name, values in shard.arrays.items():
@@ -173,7 +193,9 @@ class HistoryStore:
 
     def _at(self, history: int) -> tuple[Shard, int]:
         if not 0 <= history < self.num_histories:
-            raise HistoryError(f"{self.folder} has histories 0 to {self.num_histories - 1}, not {history}.")
+            raise HistoryError(
+                f"{self.folder} has histories 0 to {self.num_histories - 1}, not {history}."
+            )
         return self.shards[self.shard_of[history]], int(self.row_of[history])
 
     def _gather(self, name: str) -> np.ndarray:
@@ -182,12 +204,17 @@ class HistoryStore:
     def _no_such_steps(self, history: int, start: int, steps: int) -> HistoryError:
         self._at(history)
         return HistoryError(
-            f"history {history} of {self.folder} has {self.lengths[history]} steps, not {start} to {start + steps}."
+            f"history {history} of {self.folder} has {self.lengths[history]} steps, not {start} to "
+            f"{start + steps}."
         )
 
 
 def intact_shards(
-    folder: Path | str, *, env: str | None = None, env_version: int | None = None, verify: bool = True
+    folder: Path | str,
+    *,
+    env: str | None = None,
+    env_version: int | None = None,
+    verify: bool = True,
 ) -> tuple[dict[str, ManifestLine], tuple[Damage, ...]]:
     """Which shards need not be collected again.
 
@@ -212,7 +239,12 @@ def intact_shards(
 def _open_shards(
     folder: Path, *, env: str | None, env_version: int | None, verify: bool
 ) -> tuple[list[Shard], list[Damage]]:
-    lines, damaged = _read_manifest(folder)
+    if not folder.is_dir():
+        raise HistoryError(
+            f"{folder} is not a folder; expected histories in it. Collect them first."
+        )
+    lines, unreadable = read_lines(folder)
+    damaged = [Damage(f"{MANIFEST}, line {number},", reason) for number, reason in unreadable]
     shards: list[Shard] = []
     for line in sorted(lines, key=lambda line: line.file):
         _check_kind(folder, line, env=env, env_version=env_version)
@@ -227,51 +259,17 @@ def _open_shards(
     return shards, damaged
 
 
-def _read_manifest(folder: Path) -> tuple[list[ManifestLine], list[Damage]]:
-    if not folder.is_dir():
-        raise HistoryError(f"{folder} is not a folder; expected one with histories in it. Collect them first.")
-    raw = read_manifest_bytes(folder)
-    if not raw.strip():
-        raise HistoryError(f"{folder / MANIFEST} is empty; expected a line a shard. Collect the histories again.")
-    lines: dict[str, ManifestLine] = {}
-    damaged = []
-    for number, text in enumerate(raw.splitlines(), start=1):
-        try:
-            line = _parse(folder, text)
-        except DamageError as damage:
-            damaged.append(Damage(f"{MANIFEST}, line {number},", str(damage)))
-            continue
-        if line.file in lines:
-            damaged.append(Damage(f"{MANIFEST}, line {number},", f"lists {line.file!r} a second time"))
-        else:
-            lines[line.file] = line
-    return list(lines.values()), damaged
-
-
-def _parse(folder: Path, text: bytes) -> ManifestLine:
-    try:
-        version = json.loads(text)["schema"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise DamageError("is not a shard's record in JSON") from None
-    if version != SCHEMA:
-        raise HistoryError(
-            f"{folder / MANIFEST} is of schema {version!r}; this version reads schema {SCHEMA}. "
-            "Collect the histories again, or use the version that wrote them."
-        )
-    try:
-        return ManifestLine.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DamageError(f"is not a shard's record: {where}{': ' if where else ''}{first['msg']}") from None
-
-
-def _check_kind(folder: Path, line: ManifestLine, *, env: str | None, env_version: int | None) -> None:
+def _check_kind(
+    folder: Path, line: ManifestLine, *, env: str | None, env_version: int | None
+) -> None:
     if env is not None and line.env != env:
-        raise HistoryError(f"{folder} holds histories of {line.env!r}, not of {env!r}. Choose another folder.")
+        raise HistoryError(
+            f"{folder} holds histories of {line.env!r}, not of {env!r}. Choose another folder."
+        )
     if env_version is not None and line.env_version != env_version:
         raise HistoryError(
-            f"{folder} holds histories of {line.env} version {line.env_version}; this is version {env_version}, and "
+            f"{folder} holds histories of {line.env} version {line.env_version}; this is version "
+            f"{env_version}, and "
             "scores of the two cannot be compared. Collect them again in another folder."
         )
 
@@ -283,11 +281,17 @@ def _check_alike(first: ManifestLine, line: ManifestLine) -> None:
             raise DamageError(f"is of {name} {ours!r}, {first.file} of {theirs!r}")
     if set(first.fields) != set(line.fields):
         odd = sorted(set(first.fields) ^ set(line.fields))[0]
-        raise DamageError(f"and {first.file} do not have the same fields: {odd!r} is in one of them only")
+        raise DamageError(
+            f"and {first.file} do not have the same fields: {odd!r} is in one of them only"
+        )
     for name, record in line.fields.items():
         other = first.fields[name]
         lead = 1 if axis_of(name) == "history" else 2
-        if (record.dtype, record.shape[lead:], record.space) != (other.dtype, other.shape[lead:], other.space):
+        if (record.dtype, record.shape[lead:], record.space) != (
+            other.dtype,
+            other.shape[lead:],
+            other.space,
+        ):
             raise DamageError(f"and {first.file} differ in the type, shape or space of {name!r}")
 
 

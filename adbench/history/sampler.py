@@ -1,7 +1,7 @@
 """From histories to training rows.
 
-B rows, L tokens a row, H histories, U of them chosen. A row is a stretch of one history's sequence of tokens (`sequences`), so
-it never straddles two histories.
+B rows, L tokens a row, H histories, U of them chosen. A row is a stretch of one history's sequence
+of tokens (`sequences`), so it never straddles two histories.
 """
 
 from __future__ import annotations
@@ -27,23 +27,27 @@ Episodes = Literal["learning", "expert"]
 class WindowSampler:
     """Draws training rows from the histories of a store, the same ones on every machine.
 
-    Batch n is a function of (seed, label, n) and of the histories alone, so resuming needs the number n and nothing else.
+    Batch n is a function of (seed, label, n) and of the histories alone, so resuming needs the
+    number n and nothing else.
 
     Args:
         store: the histories.
         subsample: keep episodes k - 1, 2k - 1, ... of the learning part.
         row_steps: L, transition tokens in a row.
-        episodes: "learning": the learning part. "expert": the last `expert_episodes`, unsubsampled, of the histories where
-            their mean return reaches `expert_share` of the optimum.
+        episodes: "learning": the learning part. "expert": the last `expert_episodes`, unsubsampled,
+            of the histories where their mean return reaches `expert_share` of the optimum.
         learning_episodes: how many of a history's first episodes are its learning part; none: all.
         expert_episodes: how many of its last ones are its expert part.
         expert_share: see `episodes`.
-        optimal: the task's optimum for each history, [H]; none: the best mean among the histories of the same task.
-        shuffle_episodes: put each history's chosen episodes in one fixed random order (the `ad-shuffled` row).
+        optimal: the task's optimum for each history, [H]; none: the best mean among the histories
+            of the same task.
+        shuffle_episodes: put each history's chosen episodes in one fixed random order (the
+            `ad-shuffled` row).
         seed: the run's seed.
         label: what the rows are for ("ad"); two labels never share a draw.
-        start_at_beginning: share of rows that begin where evaluation does, at a history's first token. The others begin at a
-            uniformly drawn token of those that leave the row full. Histories are drawn uniformly, long or short.
+        start_at_beginning: share of rows that begin where evaluation does, at a history's first
+            token. The others begin at a uniformly drawn token of those that leave the row full.
+            Histories are drawn uniformly, long or short.
         kept_actors: use only the streams with a smaller number; none: all.
 
     Raises:
@@ -77,22 +81,35 @@ class WindowSampler:
             candidates = candidates[store.actor < kept_actors]
         counts = {int(history): len(store.episode_ends(int(history))) for history in candidates}
         if episodes == "learning":
-            chosen = {h: learning_part(count, learning_episodes, subsample) for h, count in counts.items()}
-            first = "all episodes" if learning_episodes is None else f"the first {learning_episodes} episodes"
+            chosen = {
+                h: learning_part(count, learning_episodes, subsample) for h, count in counts.items()
+            }
+            first = (
+                "all episodes"
+                if learning_episodes is None
+                else f"the first {learning_episodes} episodes"
+            )
             missing = f"one in {subsample} of {first} leaves none"
         else:
             expert = expert_parts(store, candidates, expert_episodes, expert_share, optimal)
             chosen = expert.episodes
             missing = (
-                f"none has {expert_episodes} last episodes whose mean return is {expert_share:.0%} of its task's optimum"
-                + (f"; the nearest reaches {expert.best_share:.1%}" if np.isfinite(expert.best_share) else "")
+                f"none has {expert_episodes} last episodes whose mean return is {expert_share:.0%} "
+                "of its task's optimum"
+                + (
+                    f"; the nearest reaches {expert.best_share:.1%}"
+                    if np.isfinite(expert.best_share)
+                    else ""
+                )
             )
         chosen = {history: part for history, part in chosen.items() if len(part)}
         if not chosen:
             raise TrainingError(
-                f"no history in {store.folder} can train {label!r}: of {len(candidates)}, the longest with "
+                f"no history in {store.folder} can train {label!r}: of {len(candidates)}, the "
+                "longest with "
                 f"{max(counts.values(), default=0)} episodes, {missing}. Collect longer histories "
-                "(collect.episodes, collect.max_episodes) or ask for less (train.subsample, collect.expert_share)."
+                "(collect.episodes, collect.max_episodes) or ask for less (train.subsample, "
+                "collect.expert_share)."
             )
         if shuffle_episodes:
             chosen = {history: self._shuffled(history, part) for history, part in chosen.items()}
@@ -110,7 +127,7 @@ class WindowSampler:
         return int(self._sequences.token[-1])
 
     def stats(self) -> dict[str, int]:
-        """What the rows are made of, for results: histories, tasks, episodes, environment steps and tokens."""
+        """What the rows are made of, for results; steps are environment steps."""
         num_episodes = len(self._sequences.shard)
         tokens = np.diff(self._sequences.begin)
         return {
@@ -124,7 +141,8 @@ class WindowSampler:
         }
 
     def batch(self, rows: int) -> Tokens:
-        """The next batch, on the CPU: B rows of L tokens, padded at the end where a whole history is shorter than a row.
+        """The next batch, on the CPU: B rows of L tokens, padded at the end where a whole history
+        is shorter than a row.
 
         Args:
             rows: B.
@@ -144,10 +162,16 @@ class WindowSampler:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the sampler is, as JSON values."""
-        return {"batches": self._batches, "seed": self._seed, "label": self._label, "histories": self.store.digest}
+        return {
+            "batches": self._batches,
+            "seed": self._seed,
+            "label": self._label,
+            "histories": self.store.digest,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another sampler over the same histories was; the next batch is the one it would have drawn.
+        """Go on where another sampler over the same histories was; the next batch is the one it
+        would have drawn.
 
         Raises:
             CheckpointError: the state is of other histories, another seed or another label.
@@ -155,17 +179,22 @@ class WindowSampler:
         for name, ours in self.state_dict().items():
             if name != "batches" and state.get(name) != ours:
                 raise CheckpointError(
-                    f"the checkpoint's rows were drawn with {name} {state.get(name)!r}, these with {ours!r}. "
+                    f"the checkpoint's rows were drawn with {name} {state.get(name)!r}, these with "
+                    f"{ours!r}. "
                     "Train again in a new folder."
                 )
         batches = state.get("batches")
         if not isinstance(batches, int) or isinstance(batches, bool) or batches < 0:
-            raise CheckpointError(f"the checkpoint's sampler has drawn {batches!r} batches, expected a whole number.")
+            raise CheckpointError(
+                f"the checkpoint's sampler has drawn {batches!r} batches, expected a whole number."
+            )
         self._batches = batches
 
     def _shuffled(self, history: int, part: np.ndarray) -> np.ndarray:
         line = self.store.manifest[self.store.shard_of[history]]
-        keyed = generator(self._seed, self._label, "order", line.file, int(self.store.row_of[history]))
+        keyed = generator(
+            self._seed, self._label, "order", line.file, int(self.store.row_of[history])
+        )
         return keyed.permutation(part)
 
     def _cut(self, start: np.ndarray, stop: np.ndarray) -> Tokens:
@@ -173,7 +202,9 @@ class WindowSampler:
         rows, length = len(start), self.row_steps
         pieces = Pieces.between(start, stop, length, self._sequences)
         # [B * L, ...]
-        observed = [np.zeros((rows * length, *field.shape), field.dtype) for field in self._observations]
+        observed = [
+            np.zeros((rows * length, *field.shape), field.dtype) for field in self._observations
+        ]
         action = np.full(rows * length, NO_ACTION, np.int64)
         previous_action = np.full(rows * length, NO_ACTION, np.int64)
         previous_reward = np.zeros(rows * length, np.float32)
@@ -183,7 +214,8 @@ class WindowSampler:
             finals, number = pieces.finals_of(row)
             shard = self._shards[pieces.shard[row]]
             here = slice(row * length, row * length + len(step))
-            # A final token asks for no action, and nothing led to an episode's first: what those pick up here is replaced.
+            # A final token asks for no action, and nothing led to an episode's first: what those
+            # pick up here is replaced.
             action[here] = shard.steps("action", step)
             previous_action[here] = shard.steps("action", before)
             previous_reward[here] = shard.steps("reward", before)
@@ -199,7 +231,10 @@ class WindowSampler:
         def in_rows(values: np.ndarray) -> Tensor:
             return torch.from_numpy(values.reshape(rows, length, *values.shape[1:]))
 
-        by_key = {field.key: in_rows(values) for field, values in zip(self._observations, observed, strict=True)}
+        by_key = {
+            field.key: in_rows(values)
+            for field, values in zip(self._observations, observed, strict=True)
+        }
         return Tokens(
             observation=by_key[""] if "" in by_key else by_key,
             previous_action=in_rows(previous_action),
@@ -212,7 +247,7 @@ class WindowSampler:
 
 @dataclass(frozen=True)
 class _Observed:
-    """One observation field: its key in a Dict space ("": the only one), its stored fields, its type and shape in a row."""
+    """One observation field: its key in a Dict space ("": the only one), and its form in a row."""
 
     key: str
     steps: str
@@ -230,7 +265,8 @@ def _observation_fields(store: HistoryStore) -> tuple[_Observed, ...]:
             found.append(_Observed(key, name, finals, _row_dtype(record), record.shape[2:]))
     if not found:
         raise TrainingError(
-            f"{store.folder} holds states without observations; they must be rendered before anything can learn from them."
+            f"{store.folder} holds states without observations; they must be rendered before "
+            "anything can learn from them."
         )
     return tuple(found)
 
@@ -244,12 +280,14 @@ def _row_dtype(record: FieldRecord) -> np.dtype[Any]:
 
 
 class _ShardSource:
-    """One shard with its histories laid end to end, to pick steps [H * S] and episodes [H * E] from."""
+    """A shard with its histories laid end to end: steps [H * S] and episodes [H * E]."""
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
         self._flat = {
-            name: values.reshape(-1, *values.shape[2:]) for name, values in shard.arrays.items() if values.ndim > 1
+            name: values.reshape(-1, *values.shape[2:])
+            for name, values in shard.arrays.items()
+            if values.ndim > 1
         }
         last = np.maximum(shard.arrays["episode_end"] - 1, 0)
         terminated = np.take_along_axis(shard.arrays["terminated"], last, axis=1)
@@ -267,7 +305,7 @@ class _ShardSource:
         return self._flat[field].take(number, axis=0)
 
     def _frames(self, step: np.ndarray) -> np.ndarray:
-        """Frames at steps, uint8 [n, Y, X, C], read run by run so that a run's chunks are decompressed once."""
+        """Frames at steps, uint8 [n, Y, X, C]; a run's chunks are decompressed once."""
         fresh = np.diff(step, prepend=step[0] - 1) != 0
         distinct = step[fresh]
         cuts = np.flatnonzero(np.diff(distinct) != 1) + 1
@@ -275,4 +313,5 @@ class _ShardSource:
         for begin, end in zip([0, *cuts], [*cuts, len(distinct)], strict=True):
             history, within = divmod(int(distinct[begin]), self._shard.num_steps)
             runs.append(self._shard.frames(history, within, end - begin))
-        return np.concatenate(runs)[np.cumsum(fresh) - 1]
+        frames: np.ndarray = np.concatenate(runs)[np.cumsum(fresh) - 1]
+        return frames

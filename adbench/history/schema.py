@@ -1,10 +1,12 @@
-"""The format of a history folder: which fields there are, their axes and types, and the manifest's lines.
+"""The format of a history folder: which fields there are, their axes and types, and the manifest's
+lines.
 
 H histories, S steps (of the longest), E episodes (of the longest). Fields are learner-major:
 
-    step fields      observation or observation/NAME, state/NAME, frame, action, reward, terminated, truncated  [H, S, ...]
-    episode fields   final_observation or final_observation/NAME, final_state/NAME, episode_end                 [H, E, ...]
-    history fields   length, task, learner_seed, learner, actor                                                 [H, ...]
+    step fields      observation or observation/NAME, state/NAME, frame, action, reward, terminated,
+    truncated  [H, S, ...] episode fields   final_observation or final_observation/NAME,
+    final_state/NAME, episode_end                 [H, E, ...] history fields   length, task,
+    learner_seed, learner, actor                                                 [H, ...]
 """
 
 from __future__ import annotations
@@ -29,14 +31,14 @@ SHARD_BYTES_MAX = 2**30
 
 Axis = Literal["step", "episode", "history"]
 Dtype = Literal["u1", "i1", "i2", "i4", "i8", "u8", "f2", "f4", "f8"]
-"""NumPy's element types, little-endian; u8 (unsigned 64 bits) is for seeds alone, torch does no sums in it."""
+"""NumPy's element types, little-endian. u8 is unsigned with 64 bits, for seeds alone."""
 
 _AXES: dict[str, Axis] = {
-    "observation": "step", "state": "step", "frame": "step", "action": "step", "reward": "step",
-    "terminated": "step", "truncated": "step",
-    "final_observation": "episode", "final_state": "episode", "episode_end": "episode",
-    "length": "history", "task": "history", "learner_seed": "history", "learner": "history", "actor": "history",
-}  # fmt: skip
+    **dict.fromkeys(("observation", "state", "frame", "action"), "step"),
+    **dict.fromkeys(("reward", "terminated", "truncated"), "step"),
+    **dict.fromkeys(("final_observation", "final_state", "episode_end"), "episode"),
+    **dict.fromkeys(("length", "task", "learner_seed", "learner", "actor"), "history"),
+}
 FIXED_DTYPES: dict[str, Dtype] = {
     "reward": "f4", "terminated": "u1", "truncated": "u1", "episode_end": "i4", "length": "i4",
     "learner_seed": "u8", "learner": "i4", "actor": "i4", "frame": "u1",
@@ -55,7 +57,7 @@ def shard_name(index: int) -> str:
 
 
 def axis_of(field: str) -> Axis | None:
-    """Whether a field has a value a step, an episode or a history; none: no such field in this schema."""
+    """Whether a field has a value a step, an episode or a history; none: no such field."""
     base, slash, key = field.partition("/")
     if base not in _AXES:
         return None
@@ -126,7 +128,7 @@ class ShardMeta(Config):
     actors: Annotated[int, Ge(1)]
     """Streams of each of them that were kept."""
     spaces: dict[str, Space] = Field(default_factory=dict, exclude=True)
-    """Spaces of the fields that have one (`spaces_of`); the manifest carries them field by field."""
+    """Spaces of fields that have one (`spaces_of`); the manifest has them field by field."""
     renderer: Renderer | None = None
     """What draws the frames; none where nothing is drawn."""
 
@@ -136,7 +138,7 @@ class ManifestLine(ShardMeta):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     """The format's version."""
     file: str
     """Its name in this folder."""
@@ -159,7 +161,9 @@ class ManifestLine(ShardMeta):
     def to_json(self) -> str:
         """The line as it stands in the manifest: the version first, for readers that stop there."""
         fields = self.model_dump(mode="json", by_alias=True)
-        return json.dumps({"schema": fields.pop("schema"), **fields}, separators=(",", ":"), allow_nan=False)
+        return json.dumps(
+            {"schema": fields.pop("schema"), **fields}, separators=(",", ":"), allow_nan=False
+        )
 
     @model_validator(mode="after")
     def _fields_fit_the_schema(self) -> ManifestLine:
@@ -199,7 +203,8 @@ def fields_problem(fields: dict[str, FieldRecord]) -> str | None:
         if name in _SCALAR and len(record.shape) != (1 if axis == "history" else 2):
             return f"{name} has shape {list(record.shape)}, expected one number {axis} by {axis}"
         if record.space is not None and record.space.shape != record.shape[len(lead) :]:
-            return f"{name} has shape {list(record.shape)}, but its space is of shape {list(record.space.shape)}"
+            inner = list(record.space.shape)
+            return f"{name} has shape {list(record.shape)}, but its space is of shape {inner}"
     action = fields["action"]
     if action.space is None or action.space.kind != "discrete" or action.dtype[0] not in "iu":
         return "action must be whole numbers of a discrete space"
@@ -209,7 +214,10 @@ def fields_problem(fields: dict[str, FieldRecord]) -> str | None:
 
 
 def _final_observation_problem(fields: dict[str, FieldRecord]) -> str | None:
-    for prefix, other in (("observation", "final_observation"), ("final_observation", "observation")):
+    for prefix, other in (
+        ("observation", "final_observation"),
+        ("final_observation", "observation"),
+    ):
         for name, record in fields.items():
             base, slash, key = name.partition("/")
             if base != prefix:
@@ -219,7 +227,11 @@ def _final_observation_problem(fields: dict[str, FieldRecord]) -> str | None:
                 twin = fields.get("frame")
             if twin is None:
                 return f"{name} has no {other}{slash}{key} beside it"
-            if (twin.dtype, twin.shape[2:], twin.space) != (record.dtype, record.shape[2:], record.space):
+            if (twin.dtype, twin.shape[2:], twin.space) != (
+                record.dtype,
+                record.shape[2:],
+                record.space,
+            ):
                 return f"{name} and its twin differ in type, shape or space"
     if "frame" in fields and "final_observation" not in fields:
         return "frame has no final_observation beside it"

@@ -1,7 +1,8 @@
 """Which episodes are trained on, and where their tokens lie.
 
-H histories of a store, U of them chosen, M chosen episodes in all, B rows, L tokens a row, P pieces of episodes in a batch.
-The chosen episodes of a history, one after the other, are its sequence of tokens: an episode of n steps makes n + 1 of them.
+H histories of a store, U of them chosen, M chosen episodes in all, B rows, L tokens a row, P pieces
+of episodes in a batch. The chosen episodes of a history, one after the other, are its sequence of
+tokens: an episode of n steps makes n + 1 of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from adbench.history.reader import HistoryStore
 
 
 def learning_part(num_episodes: int, learning_episodes: int | None, subsample: int) -> np.ndarray:
-    """Every k-th of a history's first episodes: k - 1, 2k - 1, ..., int64; so an early and a late one are both there.
+    """Every k-th of a history's first episodes: k - 1, 2k - 1, ..., int64; so an early and a late
+    one are both there.
 
     Args:
         num_episodes: episodes that the history has.
@@ -34,7 +36,8 @@ class ExpertParts:
 
     Attributes:
         episodes: chosen episodes of each history that qualifies.
-        best_share: greatest share of its optimum that any history reaches; minus infinity where none is long enough.
+        best_share: greatest share of its optimum that any history reaches; minus infinity where
+            none is long enough.
     """
 
     episodes: dict[int, np.ndarray]
@@ -42,16 +45,22 @@ class ExpertParts:
 
 
 def expert_parts(
-    store: HistoryStore, histories: np.ndarray, expert_episodes: int, share: float, optimal: Tensor | None
+    store: HistoryStore,
+    histories: np.ndarray,
+    expert_episodes: int,
+    share: float,
+    optimal: Tensor | None,
 ) -> ExpertParts:
-    """The last `expert_episodes` of each history where their mean return is at least `share` of the optimum.
+    """The last `expert_episodes` of each history where their mean return is at least `share` of the
+    optimum.
 
     Args:
         store: the histories.
         histories: which of them may be chosen, int64.
         expert_episodes: how many last episodes.
         share: 0.9 of an optimum of 10 is 9, of one of -10 it is -11: the same distance below it.
-        optimal: the task's optimum for each history of the store, [H]; none: the best mean among those of the same task.
+        optimal: the task's optimum for each history of the store, [H]; none: the best mean among
+            those of the same task.
     """
     means = np.full(store.num_histories, -np.inf)
     counts = {int(h): len(store.episode_ends(int(h))) for h in histories}
@@ -64,8 +73,11 @@ def expert_parts(
         optimum = optimal.detach().cpu().numpy().astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = 1.0 - (optimum - means) / np.abs(optimum)
-    # float32 returns of a task whose optimum is reached exactly may fall short of it by their rounding.
-    reached = means >= optimum - (1.0 - share) * np.abs(optimum) - 1e-6 * np.maximum(1.0, np.abs(optimum))
+    # float32 returns of a task whose optimum is reached exactly may fall short of it by their
+    # rounding.
+    reached = means >= optimum - (1.0 - share) * np.abs(optimum) - 1e-6 * np.maximum(
+        1.0, np.abs(optimum)
+    )
     chosen = {
         history: np.arange(count - expert_episodes, count)
         for history, count in counts.items()
@@ -79,7 +91,8 @@ def _best_of_task(tasks: Tensor, means: np.ndarray) -> np.ndarray:
     _, task_of = torch.unique(tasks, dim=0, return_inverse=True)
     best = np.full(int(task_of.max()) + 1, -np.inf)
     np.maximum.at(best, task_of.numpy(), means)
-    return best[task_of.numpy()]
+    optimum: np.ndarray = best[task_of.numpy()]
+    return optimum
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,8 @@ class Sequences:
 
     Attributes:
         history: the store's number of each chosen history, int64 [U].
-        begin: first token of each history, counted through all of them; then the end, int64 [U + 1].
+        begin: first token of each history, counted through all of them; then the end, int64 [U +
+            1].
         token: the same for each episode, int64 [M + 1].
         shard: index of the shard where each episode lies, int64 [M].
         first_step: its first step among the shard's steps laid end to end, int64 [M].
@@ -140,7 +154,8 @@ class Pieces:
     Attributes:
         token_end: real tokens up to and including each row, after a 0, int64 [B + 1].
         final_end: the same for final tokens.
-        step: the step taken at each real token, among its shard's; at a final token the episode's last, int64.
+        step: the step taken at each real token, among its shard's; at a final token the episode's
+            last, int64.
         before: the step that led to each real token; at an episode's first token its own, int64.
         starts: places where an episode starts, int64.
         finals: places of final tokens, int64.
@@ -158,7 +173,9 @@ class Pieces:
     shard: np.ndarray
 
     @classmethod
-    def between(cls, start: np.ndarray, stop: np.ndarray, row_steps: int, sequences: Sequences) -> Pieces:
+    def between(
+        cls, start: np.ndarray, stop: np.ndarray, row_steps: int, sequences: Sequences
+    ) -> Pieces:
         """Resolve rows.
 
         Args:
@@ -174,7 +191,8 @@ class Pieces:
         low, high = np.maximum(begins, start[row]), np.minimum(ends, stop[row])
         piece, offset = _ragged(high - low)
         began, ended = low == begins, high == ends
-        # Tokens of the batch laid end to end without padding, counted at each piece's first and last.
+        # Tokens of the batch laid end to end without padding, counted at each piece's first and
+        # last.
         last = np.cumsum(high - low) - 1
         step = (sequences.first_step[episode] + low - begins)[piece] + offset
         before = step - 1
@@ -183,7 +201,9 @@ class Pieces:
         shift = row * row_steps - start[row]
         return cls(
             token_end=np.concatenate([[0], np.cumsum(stop - start)]),
-            final_end=np.concatenate([[0], np.cumsum(np.bincount(row[ended], minlength=len(start)))]),
+            final_end=np.concatenate(
+                [[0], np.cumsum(np.bincount(row[ended], minlength=len(start)))]
+            ),
             step=step,
             before=before,
             starts=(low + shift)[began],
@@ -204,7 +224,7 @@ class Pieces:
 
 
 def _ragged(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For groups of the given sizes, each member's group and its place in it: [2, 1] -> [0, 0, 1], [0, 1, 0]."""
+    """Each member's group and place in it: [2, 1] members give [0, 0, 1] and [0, 1, 0]."""
     group = np.repeat(np.arange(len(counts)), counts)
     offset = np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts)
     return group, offset

@@ -1,8 +1,9 @@
 """Opening one shard without trusting it.
 
-An HDF5 file can ask its reader to open other files: external links, external storage, virtual data sets. It can also carry
-types and filters that run code. None of that is in our format, so every object in a shard is looked at before it is opened,
-and a shard that holds anything else is refused by name.
+An HDF5 file can ask its reader to open other files: external links, external storage, virtual data
+sets. It can also carry types and filters that run code. None of that is in our format, so every
+object in a shard is looked at before it is opened, and a shard that holds anything else is refused
+by name.
 
 H histories, S steps (of the longest), E episodes (of the longest).
 """
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from adbench.history.consistency import boundaries_problem, values_problem
+from adbench.history.hdf5 import ZSTD_FILTER, zstd
+from adbench.history.manifest import DamageError
 from adbench.history.schema import SHARD_NAME, FieldRecord, ManifestLine, axis_of
-from adbench.history.writer import ZSTD_FILTER
 
 if TYPE_CHECKING:
     import h5py
@@ -30,17 +32,14 @@ _MAX_FRAME_BYTES = 2**42
 _HASH_BLOCK_BYTES = 2**22
 
 
-class DamageError(Exception):
-    """A shard cannot be used; the message is the reason. Callers turn it into a `HistoryError` or a report."""
-
-
 class Shard:
     """One shard whose structure has been checked; its numbers are memory-mapped, not read.
 
     Attributes:
         line: its line in the manifest.
         path: where it lies.
-        arrays: every field but frames, name -> [H, ...], backed by the file (copy-on-write: the file never changes).
+        arrays: every field but frames, name -> [H, ...], backed by the file (copy-on-write: the
+            file never changes).
     """
 
     def __init__(self, folder: Path, line: ManifestLine, *, verify: bool) -> None:
@@ -49,7 +48,8 @@ class Shard:
         Args:
             folder: the history folder.
             line: the shard's line in the manifest.
-            verify: also read the whole file: its checksum, and whether its numbers make sense together.
+            verify: also read the whole file: its checksum, and whether its numbers make sense
+                together.
 
         Raises:
             DamageError: anything at all is not as the manifest says, or not allowed in a shard.
@@ -61,7 +61,9 @@ class Shard:
                 self.arrays = _open(file, line, verify=verify)
         except OSError as error:
             raise DamageError(f"cannot be read: {error.strerror or error}") from None
-        problem = boundaries_problem(self.arrays["episode_end"], self.arrays["length"], self.num_steps)
+        problem = boundaries_problem(
+            self.arrays["episode_end"], self.arrays["length"], self.num_steps
+        )
         if problem is None and verify:
             problem = values_problem(self.arrays, line.fields)
         if problem:
@@ -82,11 +84,9 @@ class Shard:
         """Frames of a history's steps, uint8 [steps, Y, X, C], decompressed."""
         import h5py
 
-        from adbench.history.writer import import_zstd
-
         # A handle that was opened before a fork reads rubbish after it (PyTorch issue 11929).
         if self._frames is None or self._frames[0] != os.getpid():
-            import_zstd()
+            zstd()
             self._frames = (os.getpid(), h5py.File(self.path, "r")["frame"])
         frames: np.ndarray = self._frames[1][history, start : start + steps]
         return frames
@@ -105,7 +105,12 @@ def _open_plain(path: Path) -> BinaryIO:
     if path.is_symlink():
         raise DamageError("is a symbolic link; a shard must be a plain file in its folder")
     # O_NONBLOCK: opening a pipe must not wait for somebody to write to it.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags = (
+        os.O_RDONLY
+        | getattr(os, "O_NOFOLLOW", 0)
+        | getattr(os, "O_NONBLOCK", 0)
+        | getattr(os, "O_BINARY", 0)
+    )
     try:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
@@ -127,7 +132,10 @@ def _open(file: BinaryIO, line: ManifestLine, *, verify: bool) -> dict[str, np.n
     offsets = _structure(file, line)
     return {
         name: np.frombuffer(
-            mapped, line.fields[name].numpy_dtype, count=int(np.prod(line.fields[name].shape)), offset=offset
+            mapped,
+            line.fields[name].numpy_dtype,
+            count=int(np.prod(line.fields[name].shape)),
+            offset=offset,
         ).reshape(line.fields[name].shape)
         for name, offset in offsets.items()
     }
@@ -148,11 +156,19 @@ def _structure(file: BinaryIO, line: ManifestLine) -> dict[str, int]:
     try:
         # Through Python's file object: HDF5 itself then has no path from which to look for others.
         with h5py.File(file, "r") as root:
-            found = {}
+            found: dict[str, int | None] = {}
             _walk(root, "", found, line)
     except DamageError:
         raise
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, NotImplementedError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        KeyError,
+        OverflowError,
+        NotImplementedError,
+    ) as error:
         raise DamageError(f"is not a sound HDF5 file: {error}") from None
     missing = sorted(set(line.fields) - set(found))
     if missing:
@@ -170,9 +186,15 @@ def _walk(group: h5py.Group, prefix: str, found: dict[str, int | None], line: Ma
         path = f"{prefix}{name}"
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
-            raise DamageError(f"holds a link {path!r} that points elsewhere; a shard must hold its own numbers")
+            raise DamageError(
+                f"holds a link {path!r} that points elsewhere; a shard must hold its own numbers"
+            )
         kind = h5py.h5o.get_info(group.id, name.encode()).type
-        if kind == h5py.h5o.TYPE_GROUP and not prefix and any(f.startswith(f"{path}/") for f in line.fields):
+        if (
+            kind == h5py.h5o.TYPE_GROUP
+            and not prefix
+            and any(f.startswith(f"{path}/") for f in line.fields)
+        ):
             _walk(group[name], f"{path}/", found, line)
         elif kind == h5py.h5o.TYPE_DATASET and path in line.fields:
             found[path] = _field_offset(h5py.h5d.open(group.id, name.encode()), path, line)
@@ -183,7 +205,8 @@ def _walk(group: h5py.Group, prefix: str, found: dict[str, int | None], line: Ma
 def _field_offset(dataset: Any, name: str, line: ManifestLine) -> int | None:
     """Check one data set; its byte offset, or none where it is compressed.
 
-    The creation properties come first: asking a virtual data set for its shape may already open its sources.
+    The creation properties come first: asking a virtual data set for its shape may already open its
+    sources.
     """
     import h5py
 
@@ -203,10 +226,17 @@ def _field_offset(dataset: Any, name: str, line: ManifestLine) -> int | None:
         raise DamageError(f"field {name!r} is not stored in one piece")
     offset: int | None = dataset.get_offset()
     size = record.num_bytes
-    if offset is None or dataset.get_storage_size() != size or offset < 0 or offset + size > line.bytes:
+    if (
+        offset is None
+        or dataset.get_storage_size() != size
+        or offset < 0
+        or offset + size > line.bytes
+    ):
         raise DamageError(f"field {name!r} does not lie inside the file")
     if offset % record.numpy_dtype.itemsize:
-        raise DamageError(f"field {name!r} begins at byte {offset}, not at a multiple of its element size")
+        raise DamageError(
+            f"field {name!r} begins at byte {offset}, not at a multiple of its element size"
+        )
     return offset
 
 
@@ -214,7 +244,8 @@ def _check_filters(created: Any, name: str) -> None:
     filters = [created.get_filter(index)[0] for index in range(created.get_nfilters())]
     if filters and (name != "frame" or filters != [ZSTD_FILTER]):
         raise DamageError(
-            f"field {name!r} is stored through filters {filters}; only zstandard ({ZSTD_FILTER}) is allowed, on frames"
+            f"field {name!r} is stored through filters {filters}; only zstandard ({ZSTD_FILTER}) "
+            "is allowed, on frames"
         )
 
 
@@ -222,12 +253,21 @@ def _check_type(dataset: Any, name: str, record: FieldRecord) -> None:
     import h5py
 
     kind = dataset.get_type()
-    if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or kind.dtype != record.numpy_dtype:
-        got = kind.dtype if kind.get_class() in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) else "not a plain number"
+    if (
+        kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
+        or kind.dtype != record.numpy_dtype
+    ):
+        got = (
+            kind.dtype
+            if kind.get_class() in (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
+            else "not a plain number"
+        )
         raise DamageError(f"field {name!r} is of type {got}, the manifest says {record.dtype}")
     shape = dataset.shape
     if tuple(shape) != record.shape:
-        raise DamageError(f"field {name!r} has shape {list(shape)}, the manifest says {list(record.shape)}")
+        raise DamageError(
+            f"field {name!r} has shape {list(shape)}, the manifest says {list(record.shape)}"
+        )
 
 
 def _check_frame_chunks(created: Any, layout: int, record: FieldRecord) -> None:
@@ -237,7 +277,9 @@ def _check_frame_chunks(created: Any, layout: int, record: FieldRecord) -> None:
         raise DamageError("field 'frame' is not stored in chunks")
     chunk = created.get_chunk()
     if int(np.prod(chunk)) > _MAX_CHUNK_BYTES or record.num_bytes > _MAX_FRAME_BYTES:
-        raise DamageError(f"field 'frame' is stored in chunks of {list(chunk)}, which are larger than any of ours")
+        raise DamageError(
+            f"field 'frame' is stored in chunks of {list(chunk)}, which are larger than any of ours"
+        )
 
 
 def step_fields(line: ManifestLine) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What values a stored field may hold, as JSON: gymnasium spaces without gymnasium.
 
-The manifest carries one of these records a field, so that a reader (in any language) knows how many symbols an
-observation or an action has, and the writer knows the narrowest element type that holds them.
+The manifest carries one of these records a field, so that a reader (in any language) knows how many
+symbols an observation or an action has, and the writer knows the narrowest element type that holds
+them.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class BoxSpace(Config):
     high: Bound = None
 
     def integer_range(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Least and greatest value, int64 [] or `shape`; none for floats and where a bound is missing."""
+        """Least and greatest value, int64 [] or `shape`; none for floats and unbounded."""
         if self.dtype[0] == "f":
             return None
         bounds = [_integers(bound, self.shape) for bound in (self.low, self.high)]
@@ -94,7 +95,7 @@ def _integers(bound: Bound, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def storage_dtype(space: DiscreteSpace | MultiDiscreteSpace | BoxSpace) -> str:
-    """The narrowest element type that torch has and that holds every value of a space, such as "u1" or "f4"."""
+    """The narrowest element type of torch's that holds every value of a space, such as "u1"."""
     bounds = space.integer_range()
     if bounds is not None:
         low, high = int(bounds[0].min()), int(bounds[1].max())
@@ -107,7 +108,9 @@ def storage_dtype(space: DiscreteSpace | MultiDiscreteSpace | BoxSpace) -> str:
     return "i8"
 
 
-def space_record(space: gymnasium.Space[Any], *, name: str = "space") -> DiscreteSpace | MultiDiscreteSpace | BoxSpace:
+def space_record(
+    space: gymnasium.Space[Any], *, name: str = "space"
+) -> DiscreteSpace | MultiDiscreteSpace | BoxSpace:
     """The record of one gymnasium space (Discrete, MultiDiscrete, MultiBinary, Box).
 
     Raises:
@@ -125,11 +128,18 @@ def space_record(space: gymnasium.Space[Any], *, name: str = "space") -> Discret
         code = f"{space.dtype.kind}{space.dtype.itemsize}"
         code = {"u8": "i8", "f16": "f8"}.get(code, code)
         return BoxSpace.parse(
-            {"shape": space.shape, "dtype": code, "low": _bound(space.low), "high": _bound(space.high)}
+            {
+                "shape": space.shape,
+                "dtype": code,
+                "low": _bound(space.low),
+                "high": _bound(space.high),
+            }
         )
     raise ContractError(
-        f"{name} is {space}; histories hold Discrete, one-dimensional MultiDiscrete counted from 0, MultiBinary and "
-        "Box spaces, and Dict spaces of these. Wrap the environment in gymnasium.wrappers.TransformObservation."
+        f"{name} is {space}; histories hold Discrete, one-dimensional MultiDiscrete counted from "
+        "0, MultiBinary and "
+        "Box spaces, and Dict spaces of these. Wrap the environment in "
+        "gymnasium.wrappers.TransformObservation."
     )
 
 
@@ -144,7 +154,8 @@ def _bound(values: np.ndarray) -> Bound:
 def spaces_of(
     observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
 ) -> dict[str, DiscreteSpace | MultiDiscreteSpace | BoxSpace]:
-    """Spaces of the fields that an environment decides: observation(s), final observation(s) and action.
+    """Spaces of the fields that an environment decides: observation(s), final observation(s) and
+    action.
 
     A Dict observation gives `observation/NAME` and `final_observation/NAME` for each of its keys.
 
