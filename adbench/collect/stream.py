@@ -1,0 +1,102 @@
+"""Driving environments with learners: one transition of N lanes after the other, without end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from adbench import spaces
+from adbench.errors import ContractError
+from adbench.source.base import Source, Transition
+from adbench.task import BatchedEnv
+from adbench.tokens import Observation
+
+
+def transitions(env: BatchedEnv, learners: Source) -> Iterator[Transition]:
+    """Let learners act and learn in an environment, and show every step of it after it was learnt.
+
+    Raises:
+        ContractError: what the environment gave on its first step is not as its family says.
+    """
+    observation, _ = env.reset()
+    state = env.state()
+    for step in count():
+        action = learners.act(observation, state, step)
+        following, reward, terminated, truncated, info = env.step(action)
+        if step == 0:
+            _check(env, following, reward, terminated, truncated)
+        following_state = env.state()
+        ended, final = info["_final_obs"], info["final_obs"]
+        num_ended = int(ended.sum())
+        transition = Transition(
+            observation=observation,
+            state=state,
+            action=action,
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            next_observation=_within_episode(following, final, ended, num_ended),
+            next_state={
+                name: _chosen(value, info["final_state"][name], ended, num_ended)
+                for name, value in following_state.items()
+            },
+        )
+        learners.learn(transition, step)
+        yield transition
+        observation, state = following, following_state
+
+
+def _within_episode(
+    following: Observation, final: Observation, ended: Tensor, num_ended: int
+) -> Observation:
+    if isinstance(following, dict):
+        assert isinstance(final, dict)
+        return {
+            name: _chosen(value, final[name], ended, num_ended) for name, value in following.items()
+        }
+    assert not isinstance(final, dict)
+    return _chosen(following, final, ended, num_ended)
+
+
+def _chosen(following: Tensor, final: Tensor, ended: Tensor, num_ended: int) -> Tensor:
+    """What came next in the same episode; the very tensor that follows where no lane ended."""
+    if num_ended == 0:
+        return following
+    if num_ended == len(ended):
+        return final
+    return torch.where(ended.view(-1, *[1] * (following.ndim - 1)), final, following)
+
+
+def _check(
+    env: BatchedEnv,
+    observation: Observation,
+    reward: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+) -> None:
+    wanted = (
+        ("reward", reward, torch.float32),
+        ("terminated", terminated, torch.bool),
+        ("truncated", truncated, torch.bool),
+    )
+    problems = [
+        f"its {name} is {value.dtype} {list(value.shape)}, expected {dtype} [{env.num_envs}]"
+        for name, value, dtype in wanted
+        if value.dtype != dtype or tuple(value.shape) != (env.num_envs,)
+    ]
+    parts = spaces.parts(env.single_observation_space)
+    for key, values in spaces.tensors(observation).items():
+        what = f"its observation{key and f' at {key!r}'}"
+        if key not in parts:
+            problems.append(f"{what} is not in its observation space")
+            continue
+        problems += [f"{what} {problem}" for problem in spaces.misfits(values, parts[key])]
+    if problems:
+        name = env.family.name
+        raise ContractError(
+            f"the environment {name!r} does not keep its contract: {'; '.join(problems)}. "
+            f"Tell its authors; 'adbench check-env {name}' says more."
+        )
