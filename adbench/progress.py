@@ -58,6 +58,7 @@ class Reporter:
         self._stream = stream if stream is not None else sys.stderr
         self._clock = clock
         self._interval_seconds = interval_seconds
+        self._line_is_open = False
 
     @property
     def is_terminal(self) -> bool:
@@ -66,11 +67,14 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Print one line."""
+        self._close_line()
         print(line, file=self._stream, flush=True)
 
     @contextmanager
     def task(self, what: str, *, unit: str) -> Iterator[Progress]:
         """A `Progress` for one stage; when it ends without an error, its time is said.
+
+        In a log a short stage is one line, "train ad, seed 0 ... 4 s".
 
         Args:
             what: the stage in words ("train ad, seed 0").
@@ -80,13 +84,21 @@ class Reporter:
         began = self._clock()
         with shown as progress:
             yield progress
-        self.say(f"{what}: done in {duration(self._clock() - began)}")
+        took = duration(self._clock() - began)
+        print(took if self._line_is_open else f"{what}: {took}", file=self._stream, flush=True)
+        self._line_is_open = False
+
+    def _close_line(self) -> None:
+        if self._line_is_open:
+            self._line_is_open = False
+            print(file=self._stream)
 
     @contextmanager
     def _lines(self, what: str, unit: str) -> Iterator[Progress]:
         began = last = self._clock()
         first: int | None = None  # a resumed stage does not start at zero
-        self.say(f"{what} ...")
+        print(f"{what} ... ", end="", file=self._stream, flush=True)
+        self._line_is_open = True
 
         def progress(done: int, total: int, note: str = "") -> None:
             nonlocal last, first

@@ -32,18 +32,18 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
         the exit code.
     """
     parser = _parser(verb, summary)
-    if not arguments or any(word in ("-h", "--help") for word in arguments):
+    if any(word in ("-h", "--help") for word in arguments):
         return _help(parser, verb, list(arguments))
 
-    from adbench.commands import fields
+    from adbench import flags
 
-    settings, rest = fields.take_flags(list(arguments), parser.options(), verb=verb)
+    settings, rest = flags.take_flags(list(arguments), parser.options(), verb=verb)
     found = parser.read(rest)
 
     from adbench.commands import session
     from adbench.folder import RunFolder
 
-    config = fields.resolve(found.env, found.preset, found.config, settings)
+    config = flags.resolve(found.env, found.preset, found.config, settings)
     folder = RunFolder.open(found.out, config)
     return session.carry_out(
         folder,
@@ -89,7 +89,7 @@ def _parser(verb: str, summary: str) -> Parser:
 
 def _help(parser: Parser, verb: str, arguments: list[str]) -> int:
     """Print the help; with ENV and a preset named, every setting shows what that preset has."""
-    from adbench.commands import fields
+    from adbench import flags
     from adbench.config import RunConfig
     from adbench.errors import AdbenchError
 
@@ -100,12 +100,12 @@ def _help(parser: Parser, verb: str, arguments: list[str]) -> int:
         from adbench import plugins
 
         named = [value for flag, value in pairwise(words) if flag == "--preset"]
-        name = named[-1] if named else fields.DEFAULT_PRESET
+        name = named[-1] if named else flags.DEFAULT_PRESET
         try:
             config = plugins.preset(words[0], name)
             whose = f"Defaults shown are those of {words[0]}'s preset {name!r}"
         except AdbenchError as error:
             whose = f"{whose} ({error})"
     print(f"Settings. {whose}; a file changes them, flags change both.\n")
-    print(fields.help_text(config, prog=f"adbench {verb} ENV --out DIR"), end="")
+    print(flags.help_text(config, prog=f"adbench {verb} ENV --out DIR"), end="")
     return 0

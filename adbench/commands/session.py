@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
+import warnings
 
 from adbench.cli import command_line
+from adbench.commands.table import table
 from adbench.errors import Stopped
 from adbench.folder import RunFolder
 from adbench.progress import Reporter, Stop, duration, never
@@ -42,6 +46,8 @@ def carry_out(
             _conclude(folder, stages, as_json, f"{folder.path}: this run is finished.")
             return 0
         reporter = Reporter()
+        _prepare_torch(folder.config.device)
+        warnings.showwarning = lambda message, *_: reporter.say(f"adbench: {message}")
         try:
             pipeline.carry_out(
                 folder, stages, reporter=reporter, stop=_deadline(began, stop_after_minutes)
@@ -58,8 +64,23 @@ def carry_out(
             )
             raise
         took = duration(time.monotonic() - began)
-        _conclude(folder, stages, as_json, f"{' and '.join(stages[-1:])}: done in {took}.")
+        _conclude(folder, stages, as_json, f"Done in {took}.")
     return 0
+
+
+def _prepare_torch(device: str) -> None:
+    """Settings of the whole process, which only a program may change: a library has none to."""
+    import torch
+
+    if torch.device(device).type != "cpu":
+        return
+    # Of two ways to add up gradients the one whose order is fixed: equal runs end equal.
+    torch.use_deterministic_algorithms(True)
+    # It would also fill every fresh tensor with NaN, which costs time and protects from nothing
+    # that the tests, which have it on, do not find.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
 def _deadline(began: float, stop_after_minutes: float | None) -> Stop:
@@ -71,3 +92,26 @@ def _deadline(began: float, stop_after_minutes: float | None) -> Stop:
 
 def _conclude(folder: RunFolder, stages: tuple[str, ...], as_json: bool, headline: str) -> None:
     """Print what came out: the table and where the report is, or the command that goes on."""
+    from adbench.results import read_results
+
+    print(headline, file=sys.stderr)
+    shown = "report" in stages
+    after = None if shown else command_line(NEXT[stages[-1]], str(folder.path))
+    results = read_results(folder.results) if shown else None
+    if as_json:
+        outcome = {
+            "folder": str(folder.path),
+            "finished": True,
+            "results": str(folder.results) if shown else None,
+            "report": str(folder.report) if shown else None,
+            "scores": results["scores"] if results else None,
+            "next": after,
+        }
+        print(json.dumps(outcome))
+        return
+    if results is None:
+        print(f"folder   {folder.path}\nnext     {after}")
+        return
+    print(table(results))
+    print(f"\nreport   {folder.report}\nresults  {folder.results}")
+    print(f"next     {command_line('compare', str(folder.path), 'ANOTHER')}", file=sys.stderr)

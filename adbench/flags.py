@@ -1,4 +1,4 @@
-"""From preset, file and flags to one configuration: preset < file < flags.
+"""From preset, file and flags to one configuration (preset < file < flags), and back to flags.
 
 `--train.window-steps 400` sets `train.window_steps`. Values are read here and validated once, where
 all three have come together, so that a mistake is told in the same words wherever it was made, and
@@ -8,6 +8,7 @@ fields that only agree together can come from different places. tyro writes the 
 from __future__ import annotations
 
 import difflib
+import shlex
 import tomllib
 import types
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from adbench import toml
 from adbench.config import Config, RunConfig
-from adbench.errors import ConfigError, UnknownNameError, UsageError
+from adbench.errors import AdbenchError, ConfigError, UnknownNameError, UsageError
+from adbench.folder import differences
 
 DEFAULT_PRESET = "quick"
 _POSITIONAL = ("env", "preset")
@@ -230,3 +232,23 @@ def help_text(config: RunConfig, *, prog: str) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
         tyro.cli(settings, default=settings(**dict(config)), args=["--help"], prog=prog)
     return shown.getvalue()
+
+
+def command_of(config: RunConfig) -> str:
+    """The shortest `adbench run` that asks for a configuration, without its --out."""
+    from adbench import plugins
+
+    words = ["adbench", "run", config.env, "--preset", config.preset]
+    try:
+        base = filled(plugins.preset(config.env, config.preset))
+    except AdbenchError:
+        base = filled(RunConfig(env=config.env))  # a preset that isn't there any more
+    for name, _, value in differences(base.with_(preset=config.preset), config):
+        words += [f"--{_dashed(name)}", _said(value)]
+    return shlex.join(words)
+
+
+def _said(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

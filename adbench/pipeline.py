@@ -1,0 +1,102 @@
+"""A run from start to figure: which steps there are, in which order, and carrying them out.
+
+AD's own report comes first: for every seed collect, train AD and evaluate it, then report. The
+rows it is compared with that need training or a search of their own follow, and the report is
+drawn again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from adbench import plugins
+from adbench.config import TRAINED_METHODS, RunConfig
+from adbench.errors import ConfigError, Stopped
+from adbench.folder import RunFolder
+from adbench.progress import Reporter, Stop, never
+from adbench.stages import collect, evaluate, report, train
+from adbench.stages.work import Seconds, Step, Work
+
+FIRST = ("source", "ad", "ad-no-reward")
+"""Rows of the first report, beside `random` and `optimal`, which are computed, not rolled out."""
+SECOND = ("ed", "ad-shuffled", "source-best")
+"""Rows that follow it."""
+
+
+def plan(work: Work, seconds: Seconds) -> tuple[Step, ...]:
+    """Every step of a run, in order."""
+    config = work.config
+    _check_methods(config)
+    steps: list[Step] = []
+    shown: tuple[str, ...] = ()
+    for wave in (FIRST, SECOND):
+        methods = tuple(method for method in wave if method in config.methods)
+        if wave is SECOND and not methods:
+            break
+        for seed in config.seeds:
+            if wave is FIRST:
+                steps.append(collect.step(work, seed))
+            steps += [train.step(work, seed, name) for name in methods if name in TRAINED_METHODS]
+            for method in methods:
+                steps += evaluate.steps(work, seed, method)
+        shown += methods
+        if methods:
+            steps.append(report.step(work, seconds, shown))
+    return tuple(steps)
+
+
+def carry_out(
+    folder: RunFolder, stages: tuple[str, ...], *, reporter: Reporter, stop: Stop = never
+) -> None:
+    """Do what is left of some stages of a run.
+
+    Args:
+        folder: the run, held by this process.
+        stages: which of `STAGES`; the report alone is drawn again even if it is there.
+        reporter: where progress is shown.
+        stop: asked between units of work.
+
+    Raises:
+        Stopped: `stop` said so, and there is work left.
+        AdbenchError: whatever goes wrong in a stage.
+    """
+    seconds = Seconds(folder.seconds)
+    steps = _steps(folder, seconds, stop)
+    if stages == ("report",):
+        steps = [replace(steps[-1], done=lambda: False)]
+    for step in steps:
+        if step.stage not in stages:
+            continue
+        if step.done():
+            reporter.say(f"{step.what}: there already")
+            continue
+        if stop():
+            raise Stopped(f"Time is up before: {step.what}. What was finished is kept.")
+        with (
+            reporter.task(step.what, unit=step.unit) as shown,
+            seconds.book(step.stage, step.account, shown) as progress,
+        ):
+            step.do(progress)
+        if step.stage == "report":
+            reporter.say(f"report: {folder.report}")
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether every row is there and the report shows them all."""
+    steps = _steps(folder, Seconds(folder.seconds), never)
+    # From the end: a run under way is told from its first missing piece, without reading histories.
+    return all(step.done() for step in reversed(steps))
+
+
+def _steps(folder: RunFolder, seconds: Seconds, stop: Stop) -> list[Step]:
+    return list(plan(Work(folder, plugins.family(folder.config.env), stop), seconds))
+
+
+def _check_methods(config: RunConfig) -> None:
+    known = (*FIRST, *SECOND, "random", "optimal")
+    for method in config.methods:
+        if method not in known:
+            raise ConfigError(
+                f"methods: {method!r} needs pixels, which {config.env!r} has not. "
+                f"Choose among {', '.join(known)}."
+            )

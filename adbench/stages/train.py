@@ -1,0 +1,148 @@
+"""Stage 2: a transformer learns to continue histories.
+
+Each trained method is the same transformer, trained as often, on other parts of the same histories.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from adbench import checkpoint, resources
+from adbench.checkpoint import Checkpoint
+from adbench.errors import HistoryError
+from adbench.evaluate import rollout
+from adbench.history.reader import HistoryStore
+from adbench.history.sampler import WindowSampler
+from adbench.model import DistillationModel, build_model
+from adbench.noise import torch_generator
+from adbench.policy import policy_of
+from adbench.progress import Progress
+from adbench.stages.work import Step, Work
+from adbench.train import identity, train
+
+_CHECKPOINTS_AT_ONCE = 4
+"""The last two, the best, and the one being written."""
+
+
+def step(work: Work, seed: int, method: str) -> Step:
+    """Train one method on the histories of one seed."""
+
+    def validate(model: DistillationModel) -> float:
+        return validation_score(work, seed, model)
+
+    def do(progress: Progress) -> None:
+        model = new_model(work, seed)
+        require(work, seed, method, model)
+        train(
+            work.config,
+            method=method,
+            seed=seed,
+            sampler=sampler(work, seed, method),
+            model=model.to(work.config.device),
+            folder=work.folder.checkpoints(seed, method),
+            metrics=work.folder.metrics,
+            progress=progress,
+            stop=work.stop,
+            validate=validate if work.config.train.choose_best else None,
+        )
+
+    def done() -> bool:
+        found = last_checkpoint(work, seed, method)
+        return found is not None and found.update >= work.config.train.updates
+
+    return Step("train", method, f"train {method}, seed {seed}", "updates", do, done)
+
+
+def new_model(work: Work, seed: int) -> DistillationModel:
+    """A model with the initial weights that every method of a seed begins from, on the CPU."""
+    return build_model(
+        work.config.model,
+        work.config.train,
+        work.family.observation_space,
+        int(work.family.action_space.n),
+        generator=torch_generator(seed, "model"),
+    )
+
+
+def last_checkpoint(work: Work, seed: int, method: str) -> Checkpoint | None:
+    """The newest sound checkpoint of a training; none where there is none."""
+    folder = work.folder.checkpoints(seed, method)
+    return checkpoint.latest(folder, identity=identity(work.config, method=method, seed=seed))
+
+
+def sampler(work: Work, seed: int, method: str) -> WindowSampler:
+    """The rows that a method is trained on.
+
+    Raises:
+        HistoryError: histories are missing or damaged.
+        TrainingError: none of them can be learnt from in this way.
+    """
+    config, folder = work.config, work.folder.histories(seed)
+    store = HistoryStore.open(
+        folder,
+        env=work.family.name,
+        env_version=work.family.version,
+        verify=seed not in work.verified,
+    )
+    work.verified.add(seed)
+    if store.damaged:
+        # Training on what is left would quietly be another experiment.
+        raise HistoryError(
+            f"{folder}: {store.damaged[0]}. `adbench collect {config.env} --out "
+            f"{work.folder.path}` with the run's settings makes it again."
+        )
+    expert = method == "ed"
+    return WindowSampler(
+        store,
+        row_steps=config.train.row_steps,
+        seed=seed,
+        label=method,
+        subsample=1 if expert else config.train.subsample,
+        episodes="expert" if expert else "learning",
+        learning_episodes=config.collect.episodes,
+        expert_episodes=config.collect.expert_episodes,
+        expert_share=config.collect.expert_share,
+        optimal=work.family.optimal_return(store.tasks) if expert else None,
+        shuffle_episodes=method == "ad-shuffled",
+        kept_actors=config.source.kept_actors,
+    )
+
+
+def validation_score(work: Work, seed: int, model: DistillationModel) -> float:
+    """Mean return of a model on the validation tasks: what checkpoints are chosen by."""
+    config = work.config
+    tasks = work.family.tasks("validation", config.tasks.validation, seed=config.tasks.split_seed)
+    played = rollout(
+        policy_of(model),
+        work.family,
+        tasks,
+        lanes_per_task=config.evaluate.lanes_per_task,
+        episodes=config.evaluate.episodes,
+        seed=seed,
+        stage="validate",
+        device=config.device,
+        action=config.evaluate.action,
+    )
+    return float(played.curve().mean())
+
+
+def require(work: Work, seed: int, method: str, model: DistillationModel) -> None:
+    """Refuse a training that the machine has no room for."""
+    config = work.config.train
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    tokens = config.batch_sequences * config.row_steps
+    width, layers = work.config.model.width, work.config.model.layers
+    per_token = layers * (12 * width + 3 * work.config.model.feedforward) * 4
+    resources.require(
+        f"train {method}, seed {seed}",
+        work.folder.path,
+        # Weights and AdamW's two moments, in float32.
+        disk_bytes=_CHECKPOINTS_AT_ONCE * 3 * 4 * weights,
+        # On a GPU the activations lie in its own memory, which torch reports itself.
+        memory_bytes=4 * 4 * weights + (tokens * per_token if config_device(work) == "cpu" else 0),
+    )
+
+
+def config_device(work: Work) -> str:
+    """Kind of device that the run trains and evaluates on."""
+    return torch.device(work.config.device).type
