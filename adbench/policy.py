@@ -1,0 +1,235 @@
+"""Who acts in a roll-out: the frozen transformer through its ring cache, or what it is measured by.
+
+N lanes, n tokens new at a step (1, or 2 where an episode ended), W tokens in a window, A actions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from adbench.errors import UsageError
+from adbench.noise import Lanes
+from adbench.tokens import Observation, Tokens
+
+if TYPE_CHECKING:
+    from adbench.model.attend import ModelCache
+    from adbench.model.transformer import DistillationModel
+
+
+@dataclass(frozen=True)
+class StepView:
+    """What N lanes have seen since they last acted.
+
+    Attributes:
+        tokens: [N, n]; a lane's first `count` are real: one while its episode runs; where it ended
+            the final token, then the new episode's first.
+        count: int32 [N]; 0 for a lane that has played all its episodes and waits.
+    """
+
+    tokens: Tokens
+    count: Tensor
+
+
+class Policy(ABC):
+    """Chooses every lane's next action."""
+
+    @contextmanager
+    def playing(self) -> Iterator[None]:
+        """Entered around a whole roll-out."""
+        with torch.no_grad():
+            yield
+
+    @abstractmethod
+    def start(self, lanes: Lanes, device: torch.device) -> None:
+        """Forget everything: these lanes begin now."""
+
+    @abstractmethod
+    def act(self, view: StepView, noise: Tensor | None) -> Tensor:
+        """Actions of every lane, int64 [N]; those of lanes that wait mean nothing.
+
+        Args:
+            view: what is new.
+            noise: standard Gumbel noise, float32 [N, A]: the argmax of logits plus noise samples
+                the softmax. None: take the likeliest action.
+        """
+
+
+class RandomPolicy(Policy):
+    """Every action with equal probability."""
+
+    def start(self, lanes: Lanes, device: torch.device) -> None:
+        """Nothing to forget."""
+
+    def act(self, view: StepView, noise: Tensor | None) -> Tensor:
+        """The action with the largest noise; see `Policy.act`."""
+        if noise is None:
+            raise UsageError(
+                "random actions have no likeliest one. Roll them out with action = sample."
+            )
+        return noise.argmax(dim=-1)
+
+
+class ModelPolicy(Policy):
+    """Base of those who ask a model.
+
+    Args:
+        model: frozen; it is set to evaluation while it plays.
+        zero_reward: show it a reward of zero always (the row `ad-no-reward`).
+    """
+
+    def __init__(self, model: DistillationModel, *, zero_reward: bool = False) -> None:
+        self.model = model
+        self.zero_reward = zero_reward
+
+    @contextmanager
+    def playing(self) -> Iterator[None]:
+        """No gradients, no dropout, no masking; the model is left in the mode it was in."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.model.train(was_training)
+
+    @abstractmethod
+    def logits(self, tokens: Tokens, count: Tensor) -> Tensor:
+        """Take in what is new and predict, [N, A]; arguments as in `StepView`."""
+
+    def act(self, view: StepView, noise: Tensor | None) -> Tensor:
+        """Sample the model's prediction; see `Policy.act`."""
+        tokens = view.tokens
+        if self.zero_reward:
+            tokens = replace(tokens, previous_reward=torch.zeros_like(tokens.previous_reward))
+        logits = self.logits(tokens, view.count)
+        return (logits if noise is None else logits + noise).argmax(dim=-1)
+
+
+class DistilledPolicy(ModelPolicy):
+    """The transformer as trained with `context = banded`: steps through its ring cache."""
+
+    _cache: ModelCache
+
+    def start(self, lanes: Lanes, device: torch.device) -> None:
+        """Empty contexts."""
+        self._cache = self.model.new_cache(len(lanes.lane_ids), device=device)
+
+    def logits(self, tokens: Tokens, count: Tensor) -> Tensor:
+        """One step of the model; see `ModelPolicy.logits`."""
+        return self.model.step(tokens, count=count, cache=self._cache)
+
+
+class RecomputePolicy(ModelPolicy):
+    """The last `window_steps` tokens through the whole model at every step: what a cache saves.
+
+    Of a model with `context = banded` this is another function as soon as the window has slid: N
+    layers carry information from beyond it. It is then the baseline for speed alone.
+    """
+
+    _window: TokenWindow
+
+    def start(self, lanes: Lanes, device: torch.device) -> None:
+        """Empty contexts."""
+        self._window = TokenWindow(self.model.window_steps)
+
+    def logits(self, tokens: Tokens, count: Tensor) -> Tensor:
+        """A forward pass over all that is remembered; see `ModelPolicy.logits`."""
+        rows, length = self._window.append(tokens, count)
+        predicted: Tensor = self.model(rows)
+        last = (length - 1).clamp(min=0)
+        return predicted.take_along_dim(last[:, None, None], dim=1).squeeze(1)
+
+
+class ExactPolicy(RecomputePolicy):
+    """The transformer as it was trained with `context = exact`: the last c tokens and no others."""
+
+    def __init__(self, model: DistillationModel, *, zero_reward: bool = False) -> None:
+        if model.context != "exact":
+            raise UsageError(
+                f"this model was trained with context = {model.context}; ExactPolicy would make "
+                "another function of it. Use policy_of(model)."
+            )
+        super().__init__(model, zero_reward=zero_reward)
+
+
+def policy_of(model: DistillationModel, *, zero_reward: bool = False) -> ModelPolicy:
+    """The policy that realises what a model was trained as.
+
+    Args:
+        model: as trained.
+        zero_reward: show it a reward of zero always.
+    """
+    kind = ExactPolicy if model.context == "exact" else DistilledPolicy
+    return kind(model, zero_reward=zero_reward)
+
+
+class TokenWindow:
+    """The last W transition tokens of N lanes, each lane's from the left, padding at the right.
+
+    Args:
+        size: W.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._tokens: Tokens | None = None
+        self._length: Tensor | None = None
+
+    def append(self, tokens: Tokens, count: Tensor) -> tuple[Tokens, Tensor]:
+        """Add each lane's first `count` tokens and drop its oldest beyond W.
+
+        Args:
+            tokens: [N, n].
+            count: int [N], 0 to n.
+
+        Returns:
+            Tokens [N, L], L <= W as short as nothing is lost; tokens in each lane, int64 [N].
+        """
+        if self._tokens is None or self._length is None:
+            self._tokens, self._length = tokens, torch.zeros_like(count, dtype=torch.int64)
+            held = tokens.map(lambda new: new[:, :0])
+        else:
+            held = self._tokens
+        # No lane holds more than there are columns, so this needs no look at the device.
+        most = min(self.size, held.shape[1] + tokens.shape[1])
+        length = self._length + count
+        dropped = (length - most).clamp(min=0)
+        column = torch.arange(most, device=length.device) + dropped[:, None]
+        # Old tokens are where they were; new ones follow a lane's own last, not the last column.
+        old = column < self._length[:, None]
+        source = torch.where(old, column, held.shape[1] + column - self._length[:, None])
+        source = source.clamp(max=held.shape[1] + tokens.shape[1] - 1)
+        row = torch.arange(len(length), device=length.device)[:, None]
+        self._length = length - dropped
+        joined = _concatenate(held, tokens).map(lambda part: part[row, source])
+        valid = torch.arange(most, device=length.device) < self._length[:, None]
+        self._tokens = replace(joined, valid=valid)
+        return self._tokens, self._length
+
+
+def _concatenate(left: Tokens, right: Tokens) -> Tokens:
+    def join(a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat((a, b), dim=1)
+
+    def join_observations(a: Observation, b: Observation) -> Observation:
+        if isinstance(a, dict):
+            assert isinstance(b, dict)
+            return {name: join(part, b[name]) for name, part in a.items()}
+        assert isinstance(b, Tensor)
+        return join(a, b)
+
+    return Tokens(
+        observation=join_observations(left.observation, right.observation),
+        previous_action=join(left.previous_action, right.previous_action),
+        previous_reward=join(left.previous_reward, right.previous_reward),
+        ending=join(left.ending, right.ending),
+        action=join(left.action, right.action),
+        valid=join(left.valid, right.valid),
+    )
