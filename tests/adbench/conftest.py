@@ -1,0 +1,108 @@
+"""Histories for tests: small, random, with episodes of unequal length that end in both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+Arrays = dict[str, np.ndarray]
+
+
+def history_arrays(
+    episode_lengths: Sequence[Sequence[int]], *, seed: int = 0, dict_space: bool = False
+) -> Arrays:
+    """Arrays of one shard whose histories have episodes of these lengths; observations are 9 x 9."""
+    rng = np.random.default_rng(seed)
+    num_histories = len(episode_lengths)
+    num_episodes = max(len(lengths) for lengths in episode_lengths)
+    steps = max(sum(lengths) for lengths in episode_lengths) + 3
+    episode_end = np.full((num_histories, num_episodes), -1)
+    terminated = np.zeros((num_histories, steps), bool)
+    truncated = np.zeros_like(terminated)
+    for history, lengths in enumerate(episode_lengths):
+        ends = np.cumsum(lengths)
+        episode_end[history, : len(ends)] = ends
+        by_task = rng.random(len(ends)) < 0.5
+        terminated[history, ends - 1] = by_task
+        truncated[history, ends - 1] = ~by_task
+    arrays: Arrays = {
+        "action": rng.integers(0, 5, (num_histories, steps)),
+        "reward": rng.normal(size=(num_histories, steps)).astype(np.float32),
+        "terminated": terminated,
+        "truncated": truncated,
+        "episode_end": episode_end,
+        "length": np.array([sum(lengths) for lengths in episode_lengths]),
+        "task": rng.integers(0, 3, (num_histories, 2)),
+        "learner_seed": rng.integers(0, 2**63, num_histories, dtype=np.uint64),
+        "actor": np.arange(num_histories) % 2,
+        "state/pose": rng.normal(size=(num_histories, steps, 3)).astype(np.float32),
+    }
+    for name, axis in (("observation", steps), ("final_observation", num_episodes)):
+        if dict_space:
+            arrays[f"{name}/cell"] = rng.integers(0, 9, (num_histories, axis, 2))
+            arrays[f"{name}/scent"] = rng.normal(size=(num_histories, axis, 4))
+        else:
+            arrays[name] = rng.integers(0, 9, (num_histories, axis, 2))
+    return arrays
+
+
+def random_lengths(seed: int, histories: int, episodes: int = 8) -> list[list[int]]:
+    """Episode lengths 1 to 7, between 2 and `episodes` of them a history."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(1, 8, rng.integers(2, episodes + 1)).tolist() for _ in range(histories)]
+
+
+def shard_meta(*, dict_space: bool = False, **changes: Any) -> Any:
+    """Where the histories of `history_arrays` come from."""
+    from adbench.history.schema import ShardMeta
+    from adbench.history.spaces import spaces_of
+
+    cell = gymnasium.spaces.MultiDiscrete([9, 9])
+    scent = gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    space = gymnasium.spaces.Dict({"cell": cell, "scent": scent}) if dict_space else cell
+    given = {
+        "env": "grid", "env_version": 3, "split": "train", "source": "q-lambda",
+        "source_config": {"trace": 0.9, "decay": None}, "seed": 7, "learners": 2, "actors": 2,
+        "spaces": spaces_of(space, gymnasium.spaces.Discrete(5)),
+    }  # fmt: skip
+    return ShardMeta(**{**given, **changes})
+
+
+@pytest.fixture
+def write_histories(tmp_path: Path) -> Callable[..., tuple[Path, list[Arrays]]]:
+    """Writes shards of random histories; gives the folder and each shard's arrays."""
+
+    def write(
+        *, shards: int = 2, histories: int = 4, episodes: int = 8, name: str = "histories",
+        dict_space: bool = False, seed: int = 0, **meta: Any,
+    ) -> tuple[Path, list[Arrays]]:  # fmt: skip
+        from adbench.history.writer import write_shard
+
+        folder = tmp_path / name
+        written = []
+        for index in range(shards):
+            key = 100 * seed + index
+            lengths = random_lengths(key, histories, episodes)
+            arrays = history_arrays(lengths, seed=key, dict_space=dict_space)
+            write_shard(folder, index, arrays, shard_meta(dict_space=dict_space, **meta))
+            written.append(arrays)
+        return folder, written
+
+    return write
+
+
+@pytest.fixture
+def arrays_of() -> Callable[..., Arrays]:
+    """`history_arrays`, for tests that change something in them."""
+    return history_arrays
+
+
+@pytest.fixture
+def meta_of() -> Callable[..., Any]:
+    """`shard_meta`, for tests that change something in it."""
+    return shard_meta
