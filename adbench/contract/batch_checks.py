@@ -144,11 +144,6 @@ def state(subject: Subject) -> Iterator[str]:
                 index = family.tabular_state(found)
                 if index.dtype != torch.int64 or tuple(index.shape) != (len(lanes),):
                     yield f"{where}: tabular_state is {_named(index)}, not int64 [{len(lanes)}]"
-                elif int(index.min()) < 0 or int(index.max()) >= family.num_tabular_states:
-                    yield (
-                        f"{where}: tabular_state reaches from {int(index.min())} to "
-                        f"{int(index.max())}, outside [0, {family.num_tabular_states})"
-                    )
     finally:
         env.close()
 
@@ -184,9 +179,10 @@ def fresh(subject: Subject) -> Iterator[str]:
 
 @check(
     "values",
-    "observations lie in the observation space and rewards are finite",
+    "observations and tabular states lie where the family says, and rewards are finite",
     needs=("state",),
-    advice="Give the space the bounds that observations really have.",
+    advice="Give the space the bounds that observations really have, and the table as many rows "
+    "as tabular_state has values.",
 )
 def values(subject: Subject) -> Iterator[str]:
     """Every value of a roll-out."""
@@ -201,6 +197,14 @@ def values(subject: Subject) -> Iterator[str]:
                 yield f"final_obs: {what} {problem}"
     if not bool(torch.isfinite(rollout.reward).all()):
         yield "a reward is infinite or NaN"
+    size = subject.family.num_tabular_states
+    if size:
+        index = subject.family.tabular_state(
+            {name: value.flatten(0, 1) for name, value in rollout.state.items()}
+        )
+        low, high = int(index.min()), int(index.max())
+        if low < 0 or high >= size:
+            yield f"tabular_state reaches from {low} to {high}, outside [0, {size})"
 
 
 def _observation_problems(subject: Subject, found: Any, what: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -210,6 +211,7 @@ def quiet(subject: Subject) -> Iterator[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"import {subject.module}"],
         capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         text=True,
         timeout=_IMPORT_SECONDS,
         check=False,
