@@ -244,6 +244,7 @@ def _registered(group: str) -> Iterator[PluginEntry]:
 def _judge(claims: list[PluginEntry]) -> list[PluginEntry]:
     if len(claims) == 1:
         return claims
+    claims = sorted(claims, key=lambda entry: entry.distribution)
     kind = _KINDS.get(claims[0].group, claims[0].group)
     who = " and ".join(f"{entry.distribution} {entry.version} ({entry.value})" for entry in claims)
     theirs = [entry.distribution for entry in claims if not entry.own]
