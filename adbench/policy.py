@@ -139,9 +139,13 @@ class RecomputePolicy(ModelPolicy):
         """Empty contexts."""
         self._window = TokenWindow(self.model.window_steps)
 
+    def remember(self, tokens: Tokens, count: Tensor) -> tuple[Tokens, Tensor]:
+        """Take in what is new without predicting; returns as `TokenWindow.append`."""
+        return self._window.append(tokens, count)
+
     def logits(self, tokens: Tokens, count: Tensor) -> Tensor:
         """A forward pass over all that is remembered; see `ModelPolicy.logits`."""
-        rows, length = self._window.append(tokens, count)
+        rows, length = self.remember(tokens, count)
         predicted: Tensor = self.model(rows)
         last = (length - 1).clamp(min=0)
         return predicted.take_along_dim(last[:, None, None], dim=1).squeeze(1)
