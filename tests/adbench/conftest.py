@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 def history_arrays(
     episode_lengths: Sequence[Sequence[int]], *, seed: int = 0, dict_space: bool = False
 ) -> Arrays:
-    """Arrays of one shard whose histories have episodes of these lengths; observations are 9 x 9."""
+    """Arrays of one shard whose histories have episodes of these lengths."""
     rng = np.random.default_rng(seed)
     num_histories = len(episode_lengths)
     num_episodes = max(len(lengths) for lengths in episode_lengths)

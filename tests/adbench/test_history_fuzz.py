@@ -18,8 +18,9 @@ from adbench.history.sampler import WindowSampler
 Make = Callable[..., Any]
 CASES_A_TEST = 25
 
-STRANGE = (
-    None, True, -1, 0, 1, 2**31, 2**63, 10**40, 0.5, 1e300, "", "x", "../x", "\0", [], [[]], [-1], {}, {"kind": "box"},
+STRANGE: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 2**31, 2**63, 10**40, 0.5, 1e300, "", "x", "../x", "\0", [], [[]], [-1],
+    {}, {"kind": "box"},
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A history folder that is damaged, altered, of another kind, or made to harm, is refused by name."""
+"""A history folder that is damaged, altered, of another kind or made to harm is refused by name."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_an_empty_folder_has_no_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "\n\n"])
 def test_an_empty_manifest_is_said_to_be_empty(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.jsonl").write_text(text)
-    with pytest.raises(HistoryError, match="no usable shard|is empty"):
+    with pytest.raises(HistoryError, match=r"no usable shard|is empty"):
         HistoryStore.open(tmp_path)
 
 
@@ -207,7 +207,9 @@ def test_a_path_that_leads_outside_the_folder_is_refused(name: str, write_histor
     assert refusal(folder).startswith(f"{name} points outside its folder")
 
 
-@pytest.mark.parametrize("name", ["", "shard-0.h5", "shard-00000.h5\0", "manifest.jsonl", "~", "nul"])
+@pytest.mark.parametrize(
+    "name", ["", "shard-0.h5", "shard-00000.h5\0", "manifest.jsonl", "~", "nul"]
+)
 def test_a_name_that_is_no_shards_name_is_refused(name: str, write_histories: Make) -> None:
     folder, _ = write_histories()
     edit_line(folder, lambda line: line.update(file=name))
@@ -221,7 +223,9 @@ def test_a_shard_that_is_a_symbolic_link_is_refused(write_histories: Make) -> No
     assert "shard-00000.h5 is a symbolic link" in refusal(folder)
 
 
-def replace_with(make: Callable[[h5py.File, np.ndarray], None], name: str) -> Callable[[Path], None]:
+def replace_with(
+    make: Callable[[h5py.File, np.ndarray], None], name: str
+) -> Callable[[Path], None]:
     """Craft a shard in which one field is replaced by something else."""
 
     def craft(path: Path) -> None:
@@ -262,7 +266,7 @@ def virtual(file: h5py.File, array: np.ndarray) -> None:
 
 
 def virtual_without_end(file: h5py.File, array: np.ndarray) -> None:
-    # Asking for the shape of such a data set opens its sources; here that is a pipe nobody writes to.
+    # Asking for the shape of such a data set opens its sources; here a pipe without a writer.
     pipe = Path(file.filename).parent.parent / "pipe-0"
     os.mkfifo(pipe)
     whole = h5py.h5s.create_simple((1, array.shape[1]), (h5py.h5s.UNLIMITED, array.shape[1]))
@@ -503,7 +507,9 @@ def test_a_field_larger_than_its_file_is_refused(write_histories: Make) -> None:
     assert "has shape" in refusal(folder)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": 1' + '0' * 10_000 + "}", "null", "1", '"x"'])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"schema": 1' + "0" * 10_000 + "}", "null", "1", '"x"']
+)
 def test_json_made_to_choke_a_parser_is_refused(text: str, write_histories: Make) -> None:
     folder, _ = write_histories()
     second = (folder / "manifest.jsonl").read_text().splitlines()[1]
