@@ -11,7 +11,6 @@ from adbench.contract.check import check
 from adbench.contract.subject import Subject
 from adbench.noise import generator
 
-_SAMPLE_STEPS = 20_000
 _MOST_EPISODES = 200
 _STANDARD_ERRORS = 5.0
 _ROUNDING = 1e-4
@@ -75,7 +74,7 @@ def returns(subject: Subject) -> Iterator[str]:
 def random_return(subject: Subject) -> Iterator[str]:
     """Whole episodes of random play, and the mean over tasks within five standard errors."""
     family, lanes = subject.family, len(subject.tasks)
-    episodes = _SAMPLE_STEPS // (lanes * family.max_episode_steps)
+    episodes = subject.sample_steps // (lanes * family.max_episode_steps)
     episodes = max(2, min(episodes, _MOST_EPISODES))
     sample = _random_returns(subject, episodes)  # [N, K]
     claimed = family.random_return(subject.tasks).cpu().double()

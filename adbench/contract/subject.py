@@ -31,12 +31,14 @@ class Subject:
         module: where it was written, imported anew to see what that prints; "": not looked at.
         device: where its environments are made.
         seed: of splits, environments and the actions that are played.
+        sample_steps: environment steps for estimating what random play earns.
     """
 
     family: TaskFamily
     module: str = ""
     device: str = "cpu"
     seed: int = 0
+    sample_steps: int = 20_000
 
     @property
     def splits(self) -> tuple[str, ...]:
