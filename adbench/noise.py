@@ -77,7 +77,8 @@ class LaneNoise:
     def gumbel_at(self, step: int) -> Tensor:
         """Standard Gumbel noise of one step, float32 [N, C]: argmax(logits + it) samples it."""
         tiny = torch.finfo(torch.float32).tiny
-        return -torch.log(-torch.log(self.at(step).clamp(min=tiny)).clamp(min=tiny))
+        exponential = -torch.log(self.at(step).clamp(min=tiny))
+        return -torch.log(exponential.clamp(min=tiny))
 
     def _draw(self, block: int) -> None:
         if block != self._next:

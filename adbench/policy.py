@@ -19,7 +19,7 @@ from adbench.noise import Lanes
 from adbench.tokens import Observation, Tokens
 
 if TYPE_CHECKING:
-    from adbench.model.attend import ModelCache
+    from adbench.model.cache import ModelCache
     from adbench.model.transformer import DistillationModel
 
 

@@ -29,6 +29,8 @@ from adbench.policy import (
 )
 from adbench.task import BatchedEnv, Observe, TaskFamily
 from adbench.tokens import NO_ACTION, RUNNING, TERMINATED, TRUNCATED, Observation, Tokens
+from adbench_envs.dark_room import DarkRoom
+from adbench_envs.key_to_door import KeyToDoor
 
 FLOAT64_TOLERANCE = 1e-9
 """Rounding of a few thousand float64 operations on numbers of about one."""
@@ -306,6 +308,16 @@ def test_counting_whole_lanes_is_unbiased_where_taking_the_first_to_finish_is_no
         ours.returns[within_a_budget],
     ):
         assert taken.mean().item() > 0.5 + 4 * tolerance
+
+
+@pytest.mark.parametrize("family", [DarkRoom(), KeyToDoor()])
+def test_random_actions_earn_what_dynamic_programming_says(family: TaskFamily) -> None:
+    tasks = family.tasks("test", 16, seed=0)
+    played = _roll(RandomPolicy(), family, tasks=tasks, lanes_per_task=32, episodes=4)
+    expected = family.random_return(tasks)[played.task_index]
+    by_lane = played.returns.mean(1) - expected
+    # Lanes are independent: five standard errors of their mean.
+    assert abs(by_lane.mean().item()) < 5 * by_lane.std().item() / len(by_lane) ** 0.5
 
 
 def test_an_episode_that_outlasts_its_limit_breaks_the_contract() -> None:
