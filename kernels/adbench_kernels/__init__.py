@@ -15,6 +15,7 @@ from adbench_kernels.ring_cache import (
     ring_append,
     ring_attention,
 )
+from adbench_kernels.rotary_attention import rotary_attention, rotary_turns, rotate
 
 __all__ = [
     "Implementation",
@@ -28,4 +29,7 @@ __all__ = [
     "patch_embed",
     "ring_append",
     "ring_attention",
+    "rotary_attention",
+    "rotary_turns",
+    "rotate",
 ]

@@ -1,11 +1,12 @@
 """Interval-causal attention in blocks of plain matrix products: what a CPU is fast at.
 
-A block is a run of S queries of a few batch rows, with all the keys that any of them sees. Its
-scores are made, used and forgotten while they are in cache, forward and backward, so no matrix of
-Q * T is ever in memory and nothing outside the band is computed. Sums run in a fixed order.
+A block is one head of a few batch rows, a run of S of its queries and all the keys that any of them
+sees. Its scores are made, used and forgotten while they are in cache, forward and backward: no
+matrix of Q * T is ever in memory, and next to nothing outside the band is computed. Sums run in a
+fixed order.
 
-B batch rows, Q queries, T keys, H query heads, G key heads, R = H / G, D head width; in a block
-N = (rows in it) * G, S queries, L keys.
+B batch rows, Q queries, T keys, H query heads, G key heads (H = G * R), D head width; in a block
+N of the B rows, S of the Q queries, L of the T keys.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from torch import Tensor
 
 BLOCK_QUERIES = 64
 """S. Fewer make the matrix products too thin; more compute too much outside the band."""
-BLOCK_SCORES = 1 << 20
-"""Scores of a block, N * R * S * L: two arrays of 4 MB, which stay in a CPU's last-level cache."""
+BLOCK_SCORES = 1 << 19
+"""Scores of a block, N * S * L: 2 MB, which stay in a CPU's second or last-level cache."""
 
 LOG2_E = math.log2(math.e)
+# exp2 and log2 compile to short vector code everywhere, exp and log do not: scores, and the lse
+# inside this module, are in base 2.
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class _Block:
     rows: slice  # of B
     queries: slice  # of Q
     keys: slice  # of T
-    bias: Tensor  # 0 where a query sees a key, -inf elsewhere: [S, L] or [N, 1, S, L]
+    bias: Tensor  # 0 where a query sees a key, -inf elsewhere: [S, L] or [N, S, L]
 
 
 def forward(
@@ -60,38 +63,27 @@ def forward(
         out [B, Q, H, D], contiguous, in q's dtype, and lse [B, H, Q], natural log, float32
         (float64 for float64 inputs).
     """
-    batch, queries, heads, head_width = q.shape
-    key_heads = k.shape[2]
-    groups = heads // key_heads
+    batch, queries, heads, _width = q.shape
     dtype = _compute_dtype(q)
-    # exp2 is what CPUs and GPUs have an instruction sequence for: scores are taken in base 2.
-    q_BGRQD = _query_heads(q, key_heads, dtype, factor=scale * LOG2_E)
-    k_BGTD, v_BGTD = _key_heads(k, dtype), _key_heads(v, dtype)
-    out = q.new_empty(batch, queries, heads, head_width)
-    out_BGRQD = out.view(batch, queries, key_heads, groups, head_width).permute(0, 2, 3, 1, 4)
-    lse_BGRQ = torch.empty(batch, key_heads, groups, queries, dtype=dtype, device=q.device)
-    may_see_nothing = kv_start is not None
+    q, k, v, out_dtype = q.to(dtype), k.to(dtype), v.to(dtype), q.dtype
+    out = torch.empty(q.shape, dtype=dtype, device=q.device)
+    lse_BHQ = torch.empty(batch, heads, queries, dtype=dtype, device=q.device)
+    scores = _Workspace(q)
     for block in _blocks(q, k, kv_start, width, query_offset, query_stride):
-        q_NMD = _block_queries(q_BGRQD, block)
-        k_NLD = k_BGTD[block.rows, :, block.keys].flatten(0, 1)
-        v_NLD = v_BGTD[block.rows, :, block.keys].flatten(0, 1)
-        p_NML = torch.bmm(q_NMD, k_NLD.mT)
-        _grouped(p_NML, groups).add_(block.bias)
-        peak_NM1 = p_NML.amax(-1, keepdim=True)
-        if may_see_nothing:
-            peak_NM1.clamp_(min=torch.finfo(dtype).min)  # -inf - -inf would be NaN
-        p_NML.sub_(peak_NM1).exp2_()
-        total_NM1 = p_NML.sum(-1, keepdim=True)
-        o_NMD = torch.bmm(p_NML, v_NLD)
-        if may_see_nothing:
-            o_NMD.div_(total_NM1.clamp(min=torch.finfo(dtype).tiny))
-        else:
-            o_NMD.div_(total_NM1)
-        target_BGRSD = out_BGRQD[block.rows, :, :, block.queries]
-        target_BGRSD.copy_(o_NMD.view(target_BGRSD.shape))
-        target_BGRS = lse_BGRQ[block.rows, :, :, block.queries]
-        target_BGRS.copy_((peak_NM1 + total_NM1.log2()).view(target_BGRS.shape))
-    return out, lse_BGRQ.view(batch, heads, queries).div_(LOG2_E)
+        for head, key_head in _head_pairs(q, k):
+            q_NSD, k_NLD = q[block.rows, block.queries, head], k[block.rows, block.keys, key_head]
+            p_NSL = _scores(q_NSD, k_NLD, block, scale, scores)
+            peak_NS1 = p_NSL.amax(-1, keepdim=True)
+            if kv_start is not None:  # a query may see nothing, and -inf - -inf is NaN
+                peak_NS1.clamp_(min=torch.finfo(dtype).min)
+            p_NSL.sub_(peak_NS1).exp2_()
+            total_NS1 = p_NSL.sum(-1, keepdim=True)
+            lse_BHQ[block.rows, head, block.queries] = (peak_NS1 + total_NS1.log2())[..., 0]
+            if kv_start is not None:
+                total_NS1.clamp_(min=torch.finfo(dtype).tiny)
+            o_NSD = torch.bmm(p_NSL, v[block.rows, block.keys, key_head])
+            torch.div(o_NSD, total_NS1, out=out[block.rows, block.queries, head])
+    return out.to(out_dtype), lse_BHQ.div_(LOG2_E)
 
 
 def backward(
@@ -107,7 +99,7 @@ def backward(
     query_stride: int,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `forward` by its output and lse.
+    """Gradients of `forward`, from its output and lse (`kernels/README.md`).
 
     Args:
         grad_out: [B, Q, H, D].
@@ -125,93 +117,90 @@ def backward(
     Returns:
         dq [B, Q, H, D], dk [B, T, G, D], dv [B, T, G, D], contiguous, in q's dtype.
     """
-    batch, queries, heads, head_width = q.shape
-    key_heads = k.shape[2]
-    groups = heads // key_heads
+    batch, keys, key_heads, head_width = k.shape
     dtype = _compute_dtype(q)
-    q_BGRQD = _query_heads(q, key_heads, dtype, factor=scale * LOG2_E)
-    g_BGRQD = _query_heads(grad_out, key_heads, dtype, factor=1.0)
-    k_BGTD, v_BGTD = _key_heads(k, dtype), _key_heads(v, dtype)
-    delta_BQH = (grad_out.to(dtype) * out.to(dtype)).sum(-1)
-    delta_BGRQ = delta_BQH.mT.reshape(batch, key_heads, groups, queries)
+    delta_BHQ = (grad_out.to(dtype) * out.to(dtype)).sum(-1).mT.contiguous()
+    q, k, v, grad_out, out_dtype = *(x.to(dtype) for x in (q, k, v, grad_out)), q.dtype
     # A query that sees nothing has lse -inf; any finite shift gives it weights of 0.
-    lse_BGRQ = (lse.to(dtype) * LOG2_E).view(batch, key_heads, groups, queries)
-    lse_BGRQ = lse_BGRQ.masked_fill(lse_BGRQ.isneginf(), 0.0)
-    dq = q.new_empty(batch, queries, heads, head_width)
-    dq_BGRQD = dq.view(batch, queries, key_heads, groups, head_width).permute(0, 2, 3, 1, 4)
-    dk_BGTD, dv_BGTD = torch.zeros_like(k_BGTD), torch.zeros_like(v_BGTD)
+    lse_BHQ = (lse.to(dtype) * LOG2_E).masked_fill_(lse.isneginf(), 0.0)
+    dq = torch.empty(q.shape, dtype=dtype, device=q.device)
+    # Key-major while they are summed: adding a run of keys is then one stretch of memory.
+    dk_GBTD = torch.zeros(key_heads, batch, keys, head_width, dtype=dtype, device=q.device)
+    dv_GBTD = torch.zeros_like(dk_GBTD)
+    weights, slopes, sums = _Workspace(q), _Workspace(q), _Workspace(q)
     for block in _blocks(q, k, kv_start, width, query_offset, query_stride):
-        q_NMD, g_NMD = _block_queries(q_BGRQD, block), _block_queries(g_BGRQD, block)
-        k_NLD = k_BGTD[block.rows, :, block.keys].flatten(0, 1)
-        v_NLD = v_BGTD[block.rows, :, block.keys].flatten(0, 1)
-        here = (block.rows, slice(None), slice(None), block.queries)
-        p_NML = torch.bmm(q_NMD, k_NLD.mT)
-        _grouped(p_NML, groups).add_(block.bias)
-        p_NML.sub_(lse_BGRQ[here].reshape(len(q_NMD), -1, 1)).exp2_()
-        ds_NML = torch.bmm(g_NMD, v_NLD.mT)
-        ds_NML.sub_(delta_BGRQ[here].reshape(len(q_NMD), -1, 1)).mul_(p_NML)
-        target_BGRSD = dq_BGRQD[here]
-        target_BGRSD.copy_(torch.bmm(ds_NML, k_NLD).mul_(scale).view(target_BGRSD.shape))
-        dk_BGTD[block.rows, :, block.keys].flatten(0, 1).baddbmm_(ds_NML.mT, q_NMD)
-        dv_BGTD[block.rows, :, block.keys].flatten(0, 1).baddbmm_(p_NML.mT, g_NMD)
-    # dk was summed over queries that already carry scale * log2(e).
-    dk = dk_BGTD.transpose(1, 2).div(LOG2_E).to(k.dtype)
-    return dq, dk.contiguous(), dv_BGTD.transpose(1, 2).to(v.dtype).contiguous()
+        for head, key_head in _head_pairs(q, k):
+            queries_here = (block.rows, block.queries, head)
+            q_NSD, g_NSD = q[queries_here], grad_out[queries_here]
+            k_NLD, v_NLD = (x[block.rows, block.keys, key_head] for x in (k, v))
+            p_NSL = _scores(q_NSD, k_NLD, block, scale, weights)
+            p_NSL.sub_(lse_BHQ[block.rows, head, block.queries, None]).exp2_()
+            sum_NLD = torch.bmm(p_NSL.mT, g_NSD, out=sums.view(k_NLD.shape))
+            dv_GBTD[key_head, block.rows, block.keys].add_(sum_NLD)
+            ds_NSL = torch.bmm(g_NSD, v_NLD.mT, out=slopes.view(p_NSL.shape))
+            ds_NSL.sub_(delta_BHQ[block.rows, head, block.queries, None]).mul_(p_NSL)
+            sum_NLD = torch.bmm(ds_NSL.mT, q_NSD, out=sums.view(k_NLD.shape))
+            dk_GBTD[key_head, block.rows, block.keys].add_(sum_NLD)
+            torch.mul(torch.bmm(ds_NSL, k_NLD), scale, out=dq[queries_here])
+    dk = dk_GBTD.mul_(scale).permute(1, 2, 0, 3).to(out_dtype).contiguous()
+    dv = dv_GBTD.permute(1, 2, 0, 3).to(out_dtype).contiguous()
+    return dq.to(out_dtype), dk, dv
+
+
+class _Workspace:
+    """Memory that the blocks of one call take turns in: fresh pages cost as much as the work."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._memory = like.new_empty(0)
+
+    def view(self, shape: torch.Size) -> Tensor:
+        """Uninitialised memory of a shape, valid until the next call."""
+        if self._memory.numel() < shape.numel():
+            self._memory = self._memory.new_empty(shape.numel())
+        return self._memory[: shape.numel()].view(shape)
+
+
+def _scores(
+    q_NSD: Tensor, k_NLD: Tensor, block: _Block, scale: float, workspace: _Workspace
+) -> Tensor:
+    shape = torch.Size((*q_NSD.shape[:2], k_NLD.shape[1]))
+    return torch.baddbmm(
+        block.bias, q_NSD, k_NLD.mT, alpha=scale * LOG2_E, out=workspace.view(shape)
+    )
 
 
 def _compute_dtype(q: Tensor) -> torch.dtype:
     return torch.float64 if q.dtype == torch.float64 else torch.float32
 
 
-def _query_heads(x: Tensor, key_heads: int, dtype: torch.dtype, *, factor: float) -> Tensor:
-    batch, queries, heads, width = x.shape
-    x_BQGRD = x.reshape(batch, queries, key_heads, heads // key_heads, width)
-    return x_BQGRD.permute(0, 2, 3, 1, 4).to(dtype).mul(factor).contiguous()
-
-
-def _key_heads(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return x.transpose(1, 2).to(dtype).contiguous()
-
-
-def _block_queries(x_BGRQD: Tensor, block: _Block) -> Tensor:
-    return x_BGRQD[block.rows, :, :, block.queries].flatten(2, 3).flatten(0, 1)
-
-
-def _grouped(p_NML: Tensor, groups: int) -> Tensor:
-    return p_NML.view(p_NML.shape[0], groups, -1, p_NML.shape[2])
+def _head_pairs(q: Tensor, k: Tensor) -> Iterator[tuple[int, int]]:
+    groups = q.shape[2] // k.shape[2]
+    return ((head, head // groups) for head in range(q.shape[2]))
 
 
 def _blocks(
     q: Tensor, k: Tensor, kv_start: Tensor | None, width: int, offset: int, stride: int
 ) -> Iterator[_Block]:
-    batch, queries, heads = q.shape[:3]
-    key_heads = k.shape[2]
-    dtype = _compute_dtype(q)
+    batch, queries = q.shape[:2]
     for first in range(0, queries, BLOCK_QUERIES):
         last = min(queries, first + BLOCK_QUERIES)
         stop = offset + (last - 1) * stride + 1
         start = max(0, offset + first * stride - width + 1)
-        rows = max(1, BLOCK_SCORES // (heads * (last - first) * (stop - start)))
+        most_rows = max(1, BLOCK_SCORES // ((last - first) * (stop - start)))
+        rows = math.ceil(batch / math.ceil(batch / most_rows))  # evenly
         for row in range(0, batch, rows):
-            here = slice(row, min(batch, row + rows))
-            at, back = slice(first, last), offset + first * stride
-            if kv_start is None:
-                bias = _band_bias(
-                    last - first, stop - start, back - start, width, stride, dtype, str(q.device)
-                )
-                yield _Block(here, at, slice(start, stop), bias)
-                continue
-            begins = kv_start[here, at]
+            here, at = slice(row, min(batch, row + rows)), slice(first, last)
+            begins = None if kv_start is None else kv_start[here, at]
             from_key = start
-            if begins.device.type == "cpu":  # elsewhere the loop would wait for the device
+            if begins is not None and begins.device.type == "cpu":
+                # On a GPU this would wait for the device; there the block is a little larger.
                 from_key = min(max(start, int(begins[:, 0].min())), stop - 1)
-            key = torch.arange(from_key, stop, device=q.device)
-            position = back + stride * torch.arange(last - first, device=q.device)[:, None]
-            seen_BSL = (key <= position) & (key > position - width) & (key >= begins[..., None])
-            bias_BSL = torch.zeros(seen_BSL.shape, dtype=dtype, device=q.device)
-            bias_BSL.masked_fill_(~seen_BSL, -torch.inf)
-            bias_N1SL = bias_BSL.repeat_interleave(key_heads, dim=0)[:, None]
-            yield _Block(here, at, slice(from_key, stop), bias_N1SL)
+            geometry = (last - first, stop - from_key, offset + first * stride - from_key)
+            bias = _band_bias(*geometry, width, stride, q.dtype, str(q.device))
+            if begins is not None:
+                key = torch.arange(from_key, stop, device=q.device)
+                bias = bias.masked_fill(key < begins[:, :, None], -torch.inf)
+            yield _Block(here, at, slice(from_key, stop), bias)
 
 
 @lru_cache(maxsize=64)

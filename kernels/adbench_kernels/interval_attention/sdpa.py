@@ -5,6 +5,8 @@ The band is a mask of Q * T there, except for plain causal attention, which ever
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +20,14 @@ BACKENDS = {
     "sdpa-flash": SDPBackend.FLASH_ATTENTION,
     "sdpa-cudnn": SDPBackend.CUDNN_ATTENTION,
 }
+
+
+def is_plain_causal(
+    intervals: Intervals, num_keys: int, query_offset: int, query_stride: int
+) -> bool:
+    """Whether query i sits at key i and sees everything up to it: SDPA needs no mask for that."""
+    sees_all = intervals.kv_start is None and (intervals.width or num_keys) >= num_keys
+    return sees_all and query_offset == 0 and query_stride == 1
 
 
 def attention(
@@ -53,8 +63,7 @@ def attention(
     """
     batch, queries, heads = q.shape[:3]
     keys, key_heads = k.shape[1:3]
-    covers_all = intervals.kv_start is None and (intervals.width or keys) >= keys
-    causal = covers_all and query_offset == 0 and query_stride == 1
+    causal = is_plain_causal(intervals, keys, query_offset, query_stride)
     visible = None
     if causal:
         k, v = k[:, :queries], v[:, :queries]  # torch aligns queries with the first keys
@@ -69,7 +78,7 @@ def attention(
         )[:, None]
     if key_heads != heads:  # not every backend knows groups
         k, v = (x.repeat_interleave(heads // key_heads, dim=2) for x in (k, v))
-    with sdpa_kernel(list(BACKENDS.values()) if backend is None else backend):
+    with nullcontext() if backend is None else sdpa_kernel(backend):
         out = F.scaled_dot_product_attention(
             q.transpose(1, 2),
             k.transpose(1, 2),
