@@ -31,7 +31,7 @@ from adbench.tokens import (
 
 __all__ = ["LANES_AT_ONCE", "Rollout", "rollout"]
 
-LANES_AT_ONCE = 1024
+LANES_AT_ONCE = 512
 """Lanes that are rolled out side by side; more are played in turns, to bound the memory."""
 
 _STEPS_BETWEEN_STOPS = 64
