@@ -72,13 +72,18 @@ def _range_problem(
     bounds = record.space.integer_range() if record.space else None
     if bounds is None or values.dtype.kind == "f":
         return None
-    low, high = bounds
-    outside = (values < low) | (values > high)
-    if not outside.any():
+    low, high = np.broadcast_arrays(*bounds)
+    # Least and greatest first: without a temporary array, and nearly always enough.
+    if low.min() == low.max() and high.min() == high.max():
+        inside = bool(values.min() >= low.min() and values.max() <= high.max())
+    else:
+        flat = values.reshape(-1, *low.shape)
+        inside = bool((flat.min(0) >= low).all() and (flat.max(0) <= high).all())
+    if inside:
         return None
-    if outside.any() and not real.all():
-        # Padding may hold anything.
-        outside &= real.reshape(real.shape + (1,) * (outside.ndim - real.ndim))
+    # Padding may hold anything.
+    real = real.reshape(real.shape + (1,) * (values.ndim - real.ndim))
+    outside = ((values < low) | (values > high)) & real
     if not outside.any():
         return None
     got = values[outside].flat[0]

@@ -415,6 +415,19 @@ def test_symbols_are_stored_in_the_narrowest_type_that_holds_them(
     assert again.space == record
 
 
+def test_bounds_that_differ_by_element_are_held_element_by_element(
+    arrays_of: Make, meta_of: Make, tmp_path: Path
+) -> None:
+    arrays = arrays_of([[2, 3]])
+    box = gymnasium.spaces.Box(np.array([0, 0]), np.array([8, 20]), (2,), np.int64)
+    spaces = spaces_of(box, gymnasium.spaces.Discrete(5))
+    arrays["observation"][0, 1] = (8, 20)
+    write_shard(tmp_path, 0, arrays, meta_of(spaces=spaces))
+    arrays["observation"][0, 1] = (9, 20)
+    with pytest.raises(ContractError, match="observation holds 9"):
+        write_shard(tmp_path, 0, arrays, meta_of(spaces=spaces))
+
+
 def test_a_space_that_histories_cannot_hold_is_refused() -> None:
     for space in (gymnasium.spaces.Text(4), gymnasium.spaces.MultiDiscrete(np.full((2, 2), 2))):
         with pytest.raises(ContractError, match="histories hold"):
