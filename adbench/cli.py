@@ -7,6 +7,7 @@ heavy is imported before the verb is known.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import shlex
@@ -51,6 +52,11 @@ Guide: docs/ in the source; each page is about one thing. docs/cli.md is about t
 """
 
 
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}
+"""What goes wrong with a disk without anybody's program being at fault."""
+_KEPT = "What was finished is kept, and the same command goes on from there."
+
+
 class _Terminated(KeyboardInterrupt):
     """SIGTERM: it ends a run as Ctrl-C does, with an exit code of its own."""
 
@@ -63,10 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        # A process that was started in the background ignores SIGINT; it keeps doing so.
-        signal.signal(signal.SIGTERM, _terminate)
+        before = signal.signal(signal.SIGTERM, _terminate)
     except ValueError:  # not the main thread: whoever called us looks after signals
-        pass
+        return _ending(arguments)
+    try:
+        return _ending(arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ending(arguments: Sequence[str]) -> int:
+    """Carry a command line out and turn its ending into an exit code."""
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -88,11 +101,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # buffer must not be flushed to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
-        from adbench.commands.crash import explain
-
-        _say(explain(error, arguments))
+    except MemoryError:
+        _say(f"adbench: out of memory. {_KEPT} Make the run smaller, or close other programs.")
         return 1
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            return _crash(error, arguments)
+        _say(f"adbench: {error.filename or 'a file'}: {error.strerror}. {_KEPT}")
+        return 1
+    except Exception as error:
+        return _crash(error, arguments)
+
+
+def _crash(error: Exception, arguments: Sequence[str]) -> int:
+    from adbench.commands.crash import explain
+
+    _say(explain(error, arguments))
+    return 1
 
 
 def _dispatch(arguments: Sequence[str]) -> int:

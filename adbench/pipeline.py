@@ -29,12 +29,13 @@ def plan(work: Work, seconds: Seconds) -> tuple[Step, ...]:
     _check_methods(config)
     steps: list[Step] = []
     shown: tuple[str, ...] = ()
+    distils = any(method in TRAINED_METHODS for method in config.methods)
     for wave in (FIRST, SECOND):
         methods = tuple(method for method in wave if method in config.methods)
         if wave is SECOND and not methods:
             break
         for seed in config.seeds:
-            if wave is FIRST:
+            if wave is FIRST and distils:
                 steps.append(collect.step(work, seed))
             steps += [train.step(work, seed, name) for name in methods if name in TRAINED_METHODS]
             for method in methods:
@@ -100,3 +101,8 @@ def _check_methods(config: RunConfig) -> None:
                 f"methods: {method!r} needs pixels, which {config.env!r} has not. "
                 f"Choose among {', '.join(known)}."
             )
+    if not set(config.methods) & {*FIRST, *SECOND}:
+        raise ConfigError(
+            f"methods: {', '.join(config.methods)} are computed, not played; "
+            f"add at least one of {', '.join((*FIRST, *SECOND))}."
+        )

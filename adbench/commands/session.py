@@ -7,6 +7,9 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from adbench.cli import command_line
 from adbench.commands.table import table
@@ -46,12 +49,11 @@ def carry_out(
             _conclude(folder, stages, as_json, f"{folder.path}: this run is finished.")
             return 0
         reporter = Reporter()
-        _prepare_torch(folder.config.device)
-        warnings.showwarning = lambda message, *_: reporter.say(f"adbench: {message}")
+        stop = _deadline(began, stop_after_minutes)
         try:
-            pipeline.carry_out(
-                folder, stages, reporter=reporter, stop=_deadline(began, stop_after_minutes)
-            )
+            with _torch_settings(folder.config.device), warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: reporter.say(f"adbench: {message}")
+                pipeline.carry_out(folder, stages, reporter=reporter, stop=stop)
         except Stopped as stopped:
             reporter.say(f"{stopped}\nGo on with:  {command_line(*command)}")
             if as_json:
@@ -68,19 +70,29 @@ def carry_out(
     return 0
 
 
-def _prepare_torch(device: str) -> None:
-    """Settings of the whole process, which only a program may change: a library has none to."""
+@contextmanager
+def _torch_settings(device: str) -> Iterator[None]:
+    """Settings of the whole process, which a program may change and a library may not."""
     import torch
 
     if torch.device(device).type != "cpu":
+        yield
         return
-    # Of two ways to add up gradients the one whose order is fixed: equal runs end equal.
-    torch.use_deterministic_algorithms(True)
-    # It would also fill every fresh tensor with NaN, which costs time and protects from nothing
-    # that the tests, which have it on, do not find.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if not os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    fill: Any = torch.utils.deterministic
+    threads = torch.get_num_threads()
+    before = torch.are_deterministic_algorithms_enabled(), fill.fill_uninitialized_memory
+    try:
+        # Of two ways to add up gradients the one whose order is fixed: equal runs end equal.
+        torch.use_deterministic_algorithms(True)
+        # It would also fill every fresh tensor with NaN: a test's job, and slow.
+        fill.fill_uninitialized_memory = False
+        if not os.environ.get("OMP_NUM_THREADS") and hasattr(os, "sched_getaffinity"):
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        fill.fill_uninitialized_memory = before[1]
+        torch.set_num_threads(threads)
 
 
 def _deadline(began: float, stop_after_minutes: float | None) -> Stop:

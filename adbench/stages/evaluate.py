@@ -11,12 +11,12 @@ import warnings
 
 from torch import Tensor
 
-from adbench import plugins
+from adbench import plugins, resources
 from adbench.collect import choose_source_settings
 from adbench.collect.score import source_rollout
 from adbench.config import TRAINED_METHODS, Scalar
 from adbench.errors import ConfigError, ResultsError
-from adbench.evaluate import Rollout, rollout
+from adbench.evaluate import LANES_AT_ONCE, Rollout, rollout
 from adbench.folder import write_text
 from adbench.policy import policy_of
 from adbench.progress import Progress
@@ -79,6 +79,11 @@ def _play_model(
     model = train.new_model(work, seed).to(config.device)
     folder = work.folder.checkpoints(seed, weights)
     load_model(model, folder, config, method=weights, seed=seed)
+    lanes = min(LANES_AT_ONCE, len(tasks) * config.evaluate.lanes_per_task)
+    # Keys and values of every layer, in float32; a GPU has its own memory.
+    cache = lanes * config.train.window_steps * config.model.layers * 2 * config.model.width * 4
+    if train.on_cpu(work):
+        resources.require(stage, work.folder.path, memory_bytes=cache)
     return rollout(
         policy_of(model, zero_reward=method == "ad-no-reward"),
         work.family,

@@ -11,6 +11,7 @@ from adbench import checkpoint, resources
 from adbench.checkpoint import Checkpoint
 from adbench.errors import HistoryError
 from adbench.evaluate import rollout
+from adbench.folder import CONFIG
 from adbench.history.reader import HistoryStore
 from adbench.history.sampler import WindowSampler
 from adbench.model import DistillationModel, build_model
@@ -88,8 +89,8 @@ def sampler(work: Work, seed: int, method: str) -> WindowSampler:
     if store.damaged:
         # Training on what is left would quietly be another experiment.
         raise HistoryError(
-            f"{folder}: {store.damaged[0]}. `adbench collect {config.env} --out "
-            f"{work.folder.path}` with the run's settings makes it again."
+            f"{folder}: {store.damaged[0]}. This makes it again: adbench collect {config.env} "
+            f"--config {work.folder.path / CONFIG} --out {work.folder.path}"
         )
     expert = method == "ed"
     return WindowSampler(
@@ -139,10 +140,10 @@ def require(work: Work, seed: int, method: str, model: DistillationModel) -> Non
         # Weights and AdamW's two moments, in float32.
         disk_bytes=_CHECKPOINTS_AT_ONCE * 3 * 4 * weights,
         # On a GPU the activations lie in its own memory, which torch reports itself.
-        memory_bytes=4 * 4 * weights + (tokens * per_token if config_device(work) == "cpu" else 0),
+        memory_bytes=4 * 4 * weights + (tokens * per_token if on_cpu(work) else 0),
     )
 
 
-def config_device(work: Work) -> str:
-    """Kind of device that the run trains and evaluates on."""
-    return torch.device(work.config.device).type
+def on_cpu(work: Work) -> bool:
+    """Whether the run trains and evaluates in the machine's own memory."""
+    return torch.device(work.config.device).type == "cpu"
