@@ -194,8 +194,11 @@ class TrainConfig(Config):
     """Training rows in an update."""
     updates: Count = 1000
     """Gradient updates; every trained row of a run gets as many."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon for the matrices of the transformer's blocks and AdamW for all else: learns
+    from fewer tokens."""
     learning_rate: Annotated[float, Gt(0.0)] = 2e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     warmup_updates: Annotated[int, Ge(0)] = 100
     """Updates over which the learning rate rises to its peak."""
     final_learning_rate_fraction: Fraction = 0.1
@@ -205,7 +208,7 @@ class TrainConfig(Config):
     beta2: Probability = 0.95
     """Decay of AdamW's second moment."""
     weight_decay: Annotated[float, Ge(0.0)] = 0.01
-    """AdamW's weight decay, on matrices only."""
+    """Decoupled weight decay, on matrices only."""
     gradient_clip: Annotated[float, Gt(0.0)] = 1.0
     """Largest global norm of a gradient."""
     label_smoothing: Probability = 0.0

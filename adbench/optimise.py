@@ -1,4 +1,4 @@
-"""One gradient update: loss, gradients, clipping, AdamW and its schedule.
+"""One gradient update: loss, gradients, clipping, the optimisers and their schedule.
 
 B rows, L transition tokens a row, A actions.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +18,89 @@ from adbench.tokens import NO_ACTION, Tokens
 
 Forward = Callable[[Tokens], Tensor]
 
+# The value of Muon's author; what little the result depends on it was not searched here.
+_MUON_MOMENTUM = 0.95
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices alone: shrinking a bias or a normaliser's gain regularises
-    nothing."""
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    others = [p for p in model.parameters() if p.dim() < 2]
-    return torch.optim.AdamW(
+
+class Optimizer:
+    """Optimisers that share the parameters of one model and take their steps together.
+
+    Args:
+        parts: torch optimisers, each parameter in exactly one of them.
+    """
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups of all parts."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def memory(self, parameter: Tensor) -> dict[str, Tensor]:
+        """What is remembered of one parameter: moment name to tensor; empty before a step."""
+        owner = next(part for part in self.parts if parameter in _parameters(part))
+        return cast(dict[str, Tensor], owner.state[parameter])
+
+    def moments(self, parameter: Tensor) -> dict[str, torch.Size]:
+        """Which moments of a parameter are remembered once a step was taken, and their shapes."""
+        owner = next(part for part in self.parts if parameter in _parameters(part))
+        if isinstance(owner, torch.optim.Muon):
+            return {"momentum_buffer": parameter.shape}
+        return {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def step(self, rate: float) -> None:
+        """Take one step at a learning rate."""
+        for group in self.groups:
+            group["lr"] = rate
+        for part in self.parts:
+            part.step()
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """The optimiser of a training, which decays matrices alone: shrinking a bias or a normaliser's
+    gain regularises nothing.
+
+    `muon` orthogonalises the momentum of the matrices inside the transformer's blocks (Jordan et
+    al. 2024) and scales the step to AdamW's size (Liu et al. 2025, arXiv 2502.16982), so that one
+    learning rate serves both; embeddings, the head and all vectors stay with AdamW.
+    """
+    hidden = {id(p) for p in _block_matrices(model)} if config.optimizer == "muon" else set()
+    rest = [p for p in model.parameters() if id(p) not in hidden]
+    adamw = torch.optim.AdamW(
         [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
+            {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
         ],
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         fused=True,
     )
+    if not hidden:
+        return Optimizer(adamw)
+    muon = torch.optim.Muon(
+        _block_matrices(model),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        momentum=_MUON_MOMENTUM,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    return Optimizer(muon, adamw)
+
+
+def _block_matrices(model: nn.Module) -> list[nn.Parameter]:
+    return [
+        p for name, p in model.named_parameters() if p.dim() == 2 and name.startswith("blocks.")
+    ]
+
+
+def _parameters(part: torch.optim.Optimizer) -> dict[Tensor, None]:
+    return {p: None for group in part.param_groups for p in group["params"]}
 
 
 def learning_rate(config: TrainConfig, update: int) -> float:
@@ -67,7 +136,7 @@ def loss_sum(logits: Tensor, tokens: Tokens, *, label_smoothing: float) -> Tenso
 
 def set_gradients(
     forward: Forward,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     tokens: Tokens,
     *,
     label_smoothing: float,
@@ -84,7 +153,7 @@ def set_gradients(
         rows_at_once: rows in one pass, the gradients of the passes being added up; none: all.
         autocast: precision of the forward pass; none: that of the weights.
     """
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     asked = tokens.asks.sum().clamp(min=1)
     rows = tokens.shape[0]
     at_once = rows_at_once or rows
@@ -99,11 +168,9 @@ def set_gradients(
     return total
 
 
-def apply_gradients(optimizer: torch.optim.Optimizer, *, rate: float, clip: float) -> Tensor:
+def apply_gradients(optimizer: Optimizer, *, rate: float, clip: float) -> Tensor:
     """Clip the gradients, take the step; their global norm before clipping, float32 []."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = [p for group in optimizer.groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, clip)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
+    optimizer.step(rate)
     return norm

@@ -23,7 +23,13 @@ from adbench.errors import CheckpointError, Stopped, TrainingError
 from adbench.metrics import MetricsLog
 from adbench.model import DistillationModel
 from adbench.noise import torch_generator
-from adbench.optimise import apply_gradients, learning_rate, make_optimizer, set_gradients
+from adbench.optimise import (
+    Optimizer,
+    apply_gradients,
+    learning_rate,
+    make_optimizer,
+    set_gradients,
+)
 from adbench.progress import Progress, Stop, never, silent
 from adbench.tokens import Tokens
 
@@ -354,27 +360,24 @@ def _load_weights(model: DistillationModel, found: Checkpoint) -> None:
     model.load_state_dict(found.model)
 
 
-def _optimizer_tensors(
-    model: DistillationModel, optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
+def _optimizer_tensors(model: DistillationModel, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's memory, "weight/moment" to tensor."""
     return {
         f"{name}/{moment}": value
         for name, parameter in model.named_parameters()
-        for moment, value in optimizer.state[parameter].items()
+        for moment, value in optimizer.memory(parameter).items()
     }
 
 
 def _load_optimizer(
-    model: DistillationModel, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+    model: DistillationModel, optimizer: Optimizer, tensors: dict[str, Tensor]
 ) -> None:
     for name, parameter in model.named_parameters():
-        moments = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
-        for moment, shape in moments.items():
+        for moment, shape in optimizer.moments(parameter).items():
             value = tensors[f"{name}/{moment}"]
-            if value.shape != torch.Size(shape):
+            if value.shape != shape:
                 raise ValueError(f"{name}/{moment} has shape {tuple(value.shape)}")
-            optimizer.state[parameter][moment] = value.to(parameter.device, torch.float32)
+            optimizer.memory(parameter)[moment] = value.to(parameter.device, torch.float32)
 
 
 def _key_generators(model: DistillationModel, seed: int, method: str) -> None:
