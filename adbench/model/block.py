@@ -5,17 +5,12 @@ B rows or lanes, T tokens, D width, H heads, d = D / H head width, F hidden widt
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adbench.model.rotary import rotate
-
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""q, k, v, each [B, T, H, d], to [B, T, H, d]: over rows in training, through a ring when
-acting."""
+from adbench.model.cache import Attend
 
 
 class Block(nn.Module):
@@ -43,32 +38,26 @@ class Block(nn.Module):
         self.hidden_in = nn.Linear(width, hidden)
         self.hidden_out = nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor, attend: Attend, angles: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, attend: Attend) -> Tensor:
         """The stream after this block, [B, T, D].
 
         Args:
             x: [B, T, D].
-            attend: how tokens see each other.
-            angles: rotary angles of the tokens; none: positions came in with x.
+            attend: how tokens see each other: over rows in training, through a ring when acting.
         """
         if self.pre_norm:
-            x = x + self._drop(self._attention(self.attention_norm(x), attend, angles))
+            x = x + self._drop(self._attention(self.attention_norm(x), attend))
             return x + self._drop(self._network(self.hidden_norm(x)))
-        x = cast(Tensor, self.attention_norm(x + self._drop(self._attention(x, attend, angles))))
+        x = cast(Tensor, self.attention_norm(x + self._drop(self._attention(x, attend))))
         return cast(Tensor, self.hidden_norm(x + self._drop(self._network(x))))
 
-    def _attention(self, x: Tensor, attend: Attend, angles: Tensor | None) -> Tensor:
-        qkv = self.qkv(x).unflatten(-1, (3 * self.heads, -1))  # [B, T, 3 H, d]
-        if angles is None:
-            q, k, v = qkv.chunk(3, -2)
-        else:
-            # Queries and keys are turned together: one pass over memory instead of two.
-            q, k = rotate(qkv[..., : 2 * self.heads, :], angles).chunk(2, -2)
-            v = qkv[..., 2 * self.heads :, :]
-        return cast(Tensor, self.attention_out(attend(q, k, v).flatten(-2)))
+    def _attention(self, x: Tensor, attend: Attend) -> Tensor:
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3 * self.heads, width // self.heads)
+        return cast(Tensor, self.attention_out(attend(qkv).reshape(batch, length, width)))
 
     def _network(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.hidden_out(F.gelu(self.hidden_in(x), approximate="tanh")))
+        return cast(Tensor, self.hidden_out(F.gelu(self.hidden_in(x))))
 
     def _drop(self, branch: Tensor) -> Tensor:
         if self.dropout == 0.0 or not self.training:

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from adbench.config import ModelConfig, TrainConfig
 from adbench.errors import UsageError
-from adbench.model.attend import ModelCache, attend_rows
 from adbench.model.block import Block
+from adbench.model.cache import ModelCache
 from adbench.model.embed import TOKENS_PER_STEP, TokenEmbedding, pick
-from adbench.model.rotary import rotary_angles
 from adbench.tokens import Tokens
+from adbench_kernels import rotary_attention, rotary_turns
 
 # An episode's end brings two tokens at once: its final observation and the next episode's first.
 STEPS_AT_ONCE = 2
@@ -109,17 +109,17 @@ class DistillationModel(nn.Module):
             )
         vectors = self.embed(tokens, tokens.valid)
         x = vectors.x
-        at = torch.arange(x.shape[1], device=x.device)
+        if self.positions is not None:
+            x = x + self.positions[: x.shape[1]]
+        turns = self._turns(torch.arange(x.shape[1], device=x.device), x)
         window = self.window_tokens if self.context == "banded" else None
         dropout = self.config.attention_dropout if self.training else 0.0
-        attend = partial(attend_rows, window=window, dropout=dropout)
-        angles = None
-        if self.positions is None:
-            angles = rotary_angles(at, self.config.width // self.config.heads, x.dtype)
-        else:
-            x = x + self.positions[: x.shape[1]]
+
+        def attend(qkv: Tensor) -> Tensor:
+            return rotary_attention(qkv, turns.to(qkv.dtype), window=window, dropout=dropout)
+
         for block in self.blocks:
-            x = block(x, attend, angles)
+            x = block(x, attend)
         return self._predict(pick(x, vectors.asked))
 
     def new_cache(
@@ -176,9 +176,9 @@ class DistillationModel(nn.Module):
         vectors = self.embed(tokens, valid)
         x = vectors.x
         at = cache.begin(x.shape[1], vectors.count, reset)
-        angles = rotary_angles(at, self.config.width // self.config.heads, x.dtype)
+        turns = self._turns(at, x)
         for layer, block in enumerate(self.blocks):
-            x = block(x, partial(cache.attend, layer), angles)
+            x = block(x, partial(cache.attend, layer, turns))
         last = (vectors.count - 1).clamp(min=0)
         return self._predict(pick(x, last[:, None]).squeeze(1))
 
@@ -194,6 +194,11 @@ class DistillationModel(nn.Module):
             reset = None
         assert logits is not None
         return logits
+
+    def _turns(self, positions: Tensor, x: Tensor) -> Tensor:
+        if self.positions is not None:  # learned ones came in with x; nothing turns at 0
+            positions = torch.zeros_like(positions)
+        return rotary_turns(positions, self.config.width // self.config.heads, x.dtype)
 
     def _predict(self, x: Tensor) -> Tensor:
         logits = self.head(self.norm(x))

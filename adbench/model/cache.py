@@ -1,42 +1,22 @@
-"""What tokens see of each other: whole rows when training, ring caches when acting.
+"""What lanes remember of their past when acting: ring caches, one a layer.
 
-B rows or N lanes, T tokens, n new tokens a lane, H heads, d head width, W window. The kernels are
-those of `adbench_kernels`; this file says with which intervals the model calls them.
+N lanes, n new tokens a lane, H heads, d head width, W window.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from adbench_kernels import (
-    Intervals,
-    RingCache,
-    RingState,
-    RingStep,
-    attention,
-    ring_append,
-    ring_attention,
-)
+from adbench_kernels import RingCache, RingState, RingStep, ring_append, ring_attention, rotate
+
+Attend = Callable[[Tensor], Tensor]
+"""Queries, keys and values of H heads each, [B, T, 3 H, d], to [B, T, H, d]."""
 
 # Rings are made a little larger than they must be, in whole cache lines of float32.
 _SLOT_MULTIPLE = 16
-
-
-def attend_rows(
-    q: Tensor, k: Tensor, v: Tensor, *, window: int | None, dropout: float = 0.0
-) -> Tensor:
-    """Causal attention of rows onto themselves, [B, T, H, d].
-
-    Args:
-        q: [B, T, H, d].
-        k: [B, T, H, d].
-        v: [B, T, H, d].
-        window: W: a query sees itself and the W - 1 tokens before it; none: all before it.
-        dropout: on attention weights.
-    """
-    intervals = None if window is None else Intervals.window(window)
-    return attention(q, k, v, intervals=intervals, dropout=dropout)
 
 
 class ModelCache:
@@ -99,15 +79,15 @@ class ModelCache:
         before = self._step.length - self._step.count
         return before[:, None] + torch.arange(num_tokens, device=before.device)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, layer: int, turns: Tensor, qkv: Tensor) -> Tensor:
         """Put the new keys and values into a layer's ring and attend, [N, n, H, d].
 
         Args:
             layer: whose ring.
-            q: [N, n, H, d].
-            k: [N, n, H, d].
-            v: [N, n, H, d].
+            turns: rotary turns at the tokens' positions, [N, n, 2, d].
+            qkv: [N, n, 3 H, d].
         """
-        ring = self.rings[layer]
-        ring_append(ring, k, v, step=self._step)
+        ring, heads = self.rings[layer], qkv.shape[2] // 3
+        q, k = rotate(qkv[:, :, : 2 * heads], turns).chunk(2, 2)
+        ring_append(ring, k, qkv[:, :, 2 * heads :], step=self._step)
         return ring_attention(q, ring, window=self.window, step=self._step)
