@@ -176,7 +176,8 @@ def attention_backward(
         visible = _visible(q, k, intervals, query_offset, query_stride)
         return reference.attention_backward(grad_out, q, k, v, out, lse, visible, factor)
     span = _span(q, k, intervals, query_offset, query_stride)
-    dq, dk, dv = attention_blocked_backward(grad_out, q, k, v, out, lse, *span, factor)
+    with torch.no_grad():
+        dq, dk, dv = attention_blocked_backward(grad_out, q, k, v, out, lse, *span, factor)
     return dq, dk, dv
 
 

@@ -66,6 +66,15 @@ def _backward(ctx: Any, grad_out: Tensor | None, _grad_lse: Tensor | None) -> tu
 
 torch.library.register_fake("adbench::attention_blocked", _forward_shapes)
 torch.library.register_fake("adbench::attention_blocked_backward", _backward_shapes)
+
+
+def _twice(ctx: Any, *_: Tensor | None) -> tuple[Any, ...]:
+    raise RuntimeError(
+        "attention: 'blocked' has no second derivative; use implementation='sdpa-math' for one"
+    )
+
+
 torch.library.register_autograd(
     "adbench::attention_blocked", _backward, setup_context=_setup_context
 )
+torch.library.register_autograd("adbench::attention_blocked_backward", _twice)

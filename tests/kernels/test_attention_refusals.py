@@ -1,0 +1,75 @@
+"""Bad input to attention is refused by the name of the argument, never computed in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from adbench_kernels import (
+    ImplementationUnavailableError,
+    Intervals,
+    attention,
+    attention_backward,
+)
+
+
+def inputs(**changes: Any) -> dict[str, Any]:
+    q, k, v = (torch.zeros(2, 5, 4, 8) for _ in range(3))
+    return {"q": q, "k": k, "v": v, **changes}
+
+
+ids = torch.zeros(3, 5, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("argument", "changes"),
+    [
+        ("q", {"q": torch.zeros(2, 5, 8)}),
+        ("q", {"q": torch.zeros(2, 0, 4, 8)}),
+        ("q", {"q": torch.zeros(2, 5, 4, 8, dtype=torch.long)}),
+        ("k", {"k": torch.zeros(3, 5, 4, 8)}),
+        ("k", {"k": torch.zeros(2, 5, 4, 16)}),
+        ("k", {"k": torch.zeros(2, 5, 4, 8).double()}),
+        ("k", {"k": torch.zeros(2, 5, 3, 8), "v": torch.zeros(2, 5, 3, 8)}),
+        ("v", {"v": torch.zeros(2, 6, 4, 8)}),
+        ("v", {"v": torch.zeros(2, 5, 4, 8, device="meta")}),
+        ("query_offset", {"query_offset": 1}),
+        ("query_offset", {"query_offset": -1}),
+        ("query_stride", {"query_stride": 0}),
+        ("dropout", {"dropout": 1.0}),
+        ("dropout", {"dropout": 0.1, "implementation": "blocked"}),
+        ("return_lse", {"return_lse": True, "implementation": "sdpa-math"}),
+        ("implementation", {"implementation": "fastest"}),
+        ("intervals", {"intervals": Intervals.packed(ids)}),
+        ("intervals", {"intervals": Intervals.packed(ids[:2, :4])}),
+        ("intervals", {"intervals": Intervals.from_kv_start(ids[:2, :3], 5, query_stride=2)}),
+        ("intervals", {"intervals": Intervals.packed(torch.zeros_like(ids[:2], device="meta"))}),
+    ],
+)
+def test_bad_input_is_refused_by_the_name_of_the_argument(
+    argument: str, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=f"^{argument}: "):
+        attention(**inputs(**changes))
+
+
+@pytest.mark.parametrize("name", ["triton", "numba", "flex", "sdpa-efficient", "sdpa-cudnn"])
+def test_what_cannot_run_here_raises_and_says_what_can(name: Any) -> None:
+    with pytest.raises(ImplementationUnavailableError, match=f"'{name}'.*Available here: auto, "):
+        attention(**inputs(), implementation=name)
+
+
+@pytest.mark.parametrize("argument", ["grad_out", "out", "lse"])
+def test_backward_refuses_wrong_shapes(argument: str) -> None:
+    q, k, v = inputs().values()
+    given = {"grad_out": q, "out": q, "lse": torch.zeros(2, 4, 5), argument: torch.zeros(1)}
+    with pytest.raises(ValueError, match=f"^{argument}: "):
+        attention_backward(q=q, k=k, v=v, **given)
+
+
+def test_backward_has_no_sdpa() -> None:
+    q, k, v = inputs().values()
+    with pytest.raises(ImplementationUnavailableError, match="attention_backward has no"):
+        attention_backward(q, q, k, v, q, torch.zeros(2, 4, 5), implementation="sdpa-math")

@@ -1,0 +1,227 @@
+"""Stepping through the ring equals one banded pass over all tokens since a lane's reset.
+
+B lanes, n new tokens a step, C slots, W window, H query heads, G key heads, D head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from adbench_kernels import (
+    ImplementationUnavailableError,
+    Intervals,
+    RingCache,
+    RingState,
+    attention,
+    ring_append,
+    ring_attention,
+)
+
+Draw = Callable[..., Tensor]
+Agree = Callable[..., None]
+
+LANES = 5
+
+
+class Steps:
+    """Random steps in which lanes wait, bring fewer tokens than others, and reset at any time."""
+
+    def __init__(self, draw: Draw, heads: int, key_heads: int, num_new: int) -> None:
+        self.draw = draw
+        self.heads, self.key_heads, self.num_new = heads, key_heads, num_new
+        self.source = torch.Generator().manual_seed(7)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+        while True:
+            q = self.draw(LANES, self.num_new, self.heads, 8)
+            k, v = (self.draw(LANES, self.num_new, self.key_heads, 8) for _ in range(2))
+            count = torch.randint(0, self.num_new + 1, (LANES,), generator=self.source)
+            reset = torch.rand(LANES, generator=self.source) < 0.06
+            yield q, k, v, count.int(), reset
+
+
+class Past:
+    """All that each lane has seen since its reset, attended to in one banded pass."""
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.tokens: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(LANES)]
+
+    def expect(
+        self, q: Tensor, k: Tensor, v: Tensor, count: Tensor, reset: Tensor | None
+    ) -> Tensor:
+        out = torch.zeros_like(q)
+        for lane, seen in enumerate(self.tokens):
+            if reset is not None and reset[lane]:
+                seen.clear()
+            new = int(count[lane])
+            seen.extend(zip(q[lane, :new], k[lane, :new], v[lane, :new], strict=True))
+            if new:
+                qkv = (torch.stack(part)[None] for part in zip(*seen, strict=True))
+                banded = attention(
+                    *qkv, intervals=Intervals.window(self.window), implementation="reference"
+                )
+                out[lane, :new] = banded[0, -new:]
+        return out
+
+    @property
+    def longest(self) -> int:
+        return max(len(seen) for seen in self.tokens)
+
+
+@pytest.mark.parametrize(
+    ("heads", "key_heads", "num_new", "window", "capacity"),
+    [(4, 4, 1, 5, 5), (4, 2, 1, 1, 1), (4, 2, 3, 5, 7), (4, 1, 3, 4, 9), (2, 2, 4, 7, 16)],
+)
+def test_stepping_equals_banded_attention_row_by_row(
+    heads: int, key_heads: int, num_new: int, window: int, capacity: int, draw: Draw, agree: Agree
+) -> None:
+    cache = RingCache(LANES, capacity, key_heads, 8, torch.float64)
+    past, longest = Past(window), 0
+    for step, (q, k, v, count, reset) in enumerate(Steps(draw, heads, key_heads, num_new)):
+        ring_append(cache, k, v, count=count, reset=reset)
+        out = ring_attention(q, cache, window=window, count=count)
+        agree(out, past.expect(q, k, v, count, reset))
+        longest = max(longest, past.longest)
+        if step == 60:
+            break
+    assert longest > 2 * capacity, "the ring never wrapped: this test shows nothing"
+
+
+def test_layers_share_one_state(draw: Draw, agree: Agree) -> None:
+    state = RingState(LANES, 8)
+    layers = [RingCache(LANES, 8, 2, 8, torch.float64, state=state) for _ in range(3)]
+    pasts = [Past(6) for _ in layers]
+    for index, (_, _, _, count, reset) in enumerate(Steps(draw, 4, 2, 2)):
+        step = state.advance(2, count=count, reset=reset)
+        for cache, past in zip(layers, pasts, strict=True):
+            q, k, v = draw(LANES, 2, 4, 8), draw(LANES, 2, 2, 8), draw(LANES, 2, 2, 8)
+            ring_append(cache, k, v, step=step)
+            out = ring_attention(q, cache, window=6, step=step)
+            agree(out, past.expect(q, k, v, count, reset))
+        if index == 30:
+            break
+
+
+def test_all_tokens_are_real_and_no_lane_resets_unless_said(draw: Draw, agree: Agree) -> None:
+    cache, past = RingCache(LANES, 6, 2, 8, torch.float64), Past(4)
+    for _ in range(5):
+        q, k, v = (draw(LANES, 3, 2, 8) for _ in range(3))
+        ring_append(cache, k, v)
+        everything = torch.full((LANES,), 3)
+        agree(ring_attention(q, cache, window=4), past.expect(q, k, v, everything, None))
+    assert cache.state.length.tolist() == [15] * LANES
+
+
+def test_a_lane_that_waits_keeps_its_ring_and_gets_zero(draw: Draw) -> None:
+    cache = RingCache(2, 4, 2, 8)
+    k, v, q = (draw(2, 1, 2, 8, dtype=torch.float32) for _ in range(3))
+    ring_append(cache, k, v)
+    before = cache.keys[1, :, :4].clone()
+    nan = torch.full_like(k, torch.nan)
+    ring_append(cache, nan, nan, count=torch.tensor([1, 0]))
+    assert torch.equal(cache.keys[1, :, :4], before)
+    out = ring_attention(q, cache, window=4)
+    assert (out[1] == 0).all()
+    ring_append(cache, k, v, count=torch.tensor([0, 1]))
+    assert ring_attention(q, cache, window=4)[1].isfinite().all()
+
+
+def test_a_reset_lane_sees_nothing_of_its_past(draw: Draw) -> None:
+    cache = RingCache(2, 4, 2, 8)
+    for _ in range(6):
+        ring_append(cache, *(draw(2, 1, 2, 8, dtype=torch.float32) * 1e3 for _ in range(2)))
+    q, k, v = (draw(2, 1, 2, 8, dtype=torch.float32) for _ in range(3))
+    ring_append(cache, k, v, reset=torch.tensor([True, False]))
+    out = ring_attention(q, cache, window=4)
+    assert torch.equal(out[0], v[0])
+    assert not torch.allclose(out[1], v[1])
+
+
+def test_lanes_do_not_depend_on_their_neighbours(draw: Draw) -> None:
+    many, one = RingCache(LANES, 7, 2, 8), RingCache(1, 7, 2, 8)
+    for index, (q, k, v, count, reset) in enumerate(Steps(draw, 2, 2, 2)):
+        q, k, v = (x.float() for x in (q, k, v))
+        ring_append(many, k, v, count=count, reset=reset)
+        ring_append(one, k[3:4], v[3:4], count=count[3:4], reset=reset[3:4])
+        together = ring_attention(q, many, window=6)[3:4]
+        alone = ring_attention(q[3:4], one, window=6)
+        assert torch.allclose(together, alone, rtol=0, atol=1e-6)
+        if index == 20:
+            break
+
+
+@pytest.mark.parametrize("fault", ["window too wide", "window too narrow", "reset forgotten"])
+def test_a_planted_fault_is_caught(fault: str, draw: Draw, agree: Agree) -> None:
+    cache, past = RingCache(LANES, 12, 2, 8, torch.float64), Past(6)
+    window = {"window too wide": 7, "window too narrow": 5}.get(fault, 6)
+    with pytest.raises(AssertionError, match="off by"):
+        for index, (q, k, v, count, reset) in enumerate(Steps(draw, 2, 2, 1)):
+            forgotten = reset & False if fault == "reset forgotten" else reset
+            ring_append(cache, k, v, count=count, reset=forgotten)
+            agree(
+                ring_attention(q, cache, window=window, count=count),
+                past.expect(q, k, v, count, reset),
+            )
+            if index == 60:
+                break
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("lanes", lambda: RingCache(0, 4, 2, 8)),
+        ("capacity", lambda: RingCache(2, 0, 2, 8)),
+        ("key_heads", lambda: RingCache(2, 4, 0, 8)),
+        ("head_dim", lambda: RingCache(2, 4, 2, 0)),
+        ("dtype", lambda: RingCache(2, 4, 2, 8, torch.int64)),
+        ("state", lambda: RingCache(2, 4, 2, 8, state=RingState(3, 4))),
+        ("k", lambda: append(k=torch.zeros(2, 1, 3, 8))),
+        ("k", lambda: append(k=torch.zeros(2, 5, 2, 8), v=torch.zeros(2, 5, 2, 8))),
+        ("v", lambda: append(v=torch.zeros(2, 2, 2, 8))),
+        ("count", lambda: append(count=torch.ones(3))),
+        ("reset", lambda: append(reset=torch.ones(3, dtype=torch.bool))),
+        ("step", lambda: append(count=torch.ones(2), step=RingState(2, 4).advance(1))),
+        ("step", lambda: append(step=RingState(2, 4).advance(2))),
+        ("cache", lambda: attend(RingCache(2, 4, 2, 8))),
+        ("q", lambda: attend(q=torch.zeros(2, 1, 3, 8))),
+        ("q", lambda: attend(q=torch.zeros(2, 2, 2, 8))),
+        ("window", lambda: attend(window=5)),
+        ("window", lambda: attend(window=0)),
+        ("count", lambda: attend(count=torch.ones(3))),
+    ],
+)
+def test_bad_input_is_refused_by_the_name_of_the_argument(
+    argument: str, call: Callable[[], object]
+) -> None:
+    with pytest.raises(ValueError, match=f"^{argument}: "):
+        call()
+
+
+def append(**changes: Any) -> RingCache:
+    cache = RingCache(2, 4, 2, 8)
+    given = {"k": torch.zeros(2, 1, 2, 8), "v": torch.zeros(2, 1, 2, 8), **changes}
+    ring_append(cache, **given)
+    return cache
+
+
+def attend(cache: RingCache | None = None, **changes: Any) -> Tensor:
+    given = {"q": torch.zeros(2, 1, 2, 8), "window": 4, **changes}
+    return ring_attention(cache=cache or append(), **given)
+
+
+def test_a_ring_too_small_for_its_new_tokens_is_refused() -> None:
+    cache = RingCache(2, 6, 2, 8)
+    ring_append(cache, torch.zeros(2, 3, 2, 8), torch.zeros(2, 3, 2, 8))
+    with pytest.raises(ValueError, match="leave a window of 1 to 4; got 5"):
+        ring_attention(torch.zeros(2, 3, 2, 8), cache, window=5)
+
+
+def test_what_cannot_run_here_raises() -> None:
+    with pytest.raises(ImplementationUnavailableError, match="ring_attention has no 'triton'"):
+        attend(implementation="triton")
