@@ -6,7 +6,6 @@ of tokens (`sequences`), so it never straddles two histories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,12 +13,11 @@ import torch
 from torch import Tensor
 
 from adbench.errors import CheckpointError, TrainingError
+from adbench.history.gather import Gatherer
 from adbench.history.reader import HistoryStore
-from adbench.history.schema import FieldRecord
-from adbench.history.sequences import Pieces, Sequences, expert_parts, learning_part
-from adbench.history.shard import Shard
+from adbench.history.sequences import Sequences, expert_parts, learning_part
 from adbench.noise import generator
-from adbench.tokens import NO_ACTION, TERMINATED, TRUNCATED, Tokens
+from adbench.tokens import Tokens
 
 Episodes = Literal["learning", "expert"]
 
@@ -75,7 +73,6 @@ class WindowSampler:
         self.row_steps = row_steps
         self.start_at_beginning = start_at_beginning
         self._seed, self._label, self._batches = seed, label, 0
-        self._observations = _observation_fields(store)
         candidates = np.arange(store.num_histories)
         if kept_actors is not None:
             candidates = candidates[store.actor < kept_actors]
@@ -114,7 +111,7 @@ class WindowSampler:
         if shuffle_episodes:
             chosen = {history: self._shuffled(history, part) for history, part in chosen.items()}
         self._sequences = Sequences.lay_out(store, chosen)
-        self._shards = [_ShardSource(shard) for shard in store.shards]
+        self._gatherer = Gatherer(store, self._sequences, row_steps)
 
     @property
     def histories(self) -> np.ndarray:
@@ -158,7 +155,7 @@ class WindowSampler:
         offset = (draws[1] * num_starts).astype(np.int64)
         offset[draws[2] < self.start_at_beginning] = 0
         start = begin + offset
-        return self._cut(start, np.minimum(start + self.row_steps, end))
+        return self._gatherer.rows(start, np.minimum(start + self.row_steps, end))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the sampler is, as JSON values."""
@@ -196,122 +193,3 @@ class WindowSampler:
             self._seed, self._label, "order", line.file, int(self.store.row_of[history])
         )
         return keyed.permutation(part)
-
-    def _cut(self, start: np.ndarray, stop: np.ndarray) -> Tokens:
-        """Rows from their first and one past their last token, int64 [B] each."""
-        rows, length = len(start), self.row_steps
-        pieces = Pieces.between(start, stop, length, self._sequences)
-        # [B * L, ...]
-        observed = [
-            np.zeros((rows * length, *field.shape), field.dtype) for field in self._observations
-        ]
-        action = np.full(rows * length, NO_ACTION, np.int64)
-        previous_action = np.full(rows * length, NO_ACTION, np.int64)
-        previous_reward = np.zeros(rows * length, np.float32)
-        ending = np.zeros(rows * length, np.uint8)
-        for row in range(rows):
-            step, before = pieces.steps_of(row)
-            finals, number = pieces.finals_of(row)
-            shard = self._shards[pieces.shard[row]]
-            here = slice(row * length, row * length + len(step))
-            # A final token asks for no action, and nothing led to an episode's first: what those
-            # pick up here is replaced.
-            action[here] = shard.steps("action", step)
-            previous_action[here] = shard.steps("action", before)
-            previous_reward[here] = shard.steps("reward", before)
-            ending[finals] = shard.ending.take(number)
-            for field, values in zip(self._observations, observed, strict=True):
-                values[here] = shard.steps(field.steps, step)
-                values[finals] = shard.episodes(field.finals, number)
-        action[pieces.finals] = NO_ACTION
-        previous_action[pieces.starts] = NO_ACTION
-        previous_reward[pieces.starts] = 0.0
-        valid = np.arange(length) < (stop - start)[:, None]
-
-        def in_rows(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(values.reshape(rows, length, *values.shape[1:]))
-
-        by_key = {
-            field.key: in_rows(values)
-            for field, values in zip(self._observations, observed, strict=True)
-        }
-        return Tokens(
-            observation=by_key[""] if "" in by_key else by_key,
-            previous_action=in_rows(previous_action),
-            previous_reward=in_rows(previous_reward),
-            ending=in_rows(ending),
-            action=in_rows(action),
-            valid=torch.from_numpy(valid),
-        )
-
-
-@dataclass(frozen=True)
-class _Observed:
-    """One observation field: its key in a Dict space ("": the only one), and its form in a row."""
-
-    key: str
-    steps: str
-    finals: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-def _observation_fields(store: HistoryStore) -> tuple[_Observed, ...]:
-    found = []
-    for name, record in store.fields.items():
-        base, slash, key = name.partition("/")
-        if base in ("observation", "frame"):
-            finals = f"final_observation{slash}{key}"
-            found.append(_Observed(key, name, finals, _row_dtype(record), record.shape[2:]))
-    if not found:
-        raise TrainingError(
-            f"{store.folder} holds states without observations; they must be rendered before "
-            "anything can learn from them."
-        )
-    return tuple(found)
-
-
-def _row_dtype(record: FieldRecord) -> np.dtype[Any]:
-    """Images as they are, symbols and counts as int64, other numbers as float32."""
-    if record.dtype[0] == "f":
-        return np.dtype(np.float32)
-    is_image = record.dtype == "u1" and len(record.shape) == 5
-    return np.dtype(np.uint8 if is_image else np.int64)
-
-
-class _ShardSource:
-    """A shard with its histories laid end to end: steps [H * S] and episodes [H * E]."""
-
-    def __init__(self, shard: Shard) -> None:
-        self._shard = shard
-        self._flat = {
-            name: values.reshape(-1, *values.shape[2:])
-            for name, values in shard.arrays.items()
-            if values.ndim > 1
-        }
-        last = np.maximum(shard.arrays["episode_end"] - 1, 0)
-        terminated = np.take_along_axis(shard.arrays["terminated"], last, axis=1)
-        self.ending = np.where(terminated, TERMINATED, TRUNCATED).astype(np.uint8).ravel()
-
-    def steps(self, field: str, step: np.ndarray) -> np.ndarray:
-        """Values at steps, [n, ...]."""
-        if field == "frame":
-            return self._frames(step)
-        # All are inside; with `clip` NumPy need not look.
-        return self._flat[field].take(step, axis=0, mode="clip")
-
-    def episodes(self, field: str, number: np.ndarray) -> np.ndarray:
-        """Values at episodes, [n, ...]."""
-        return self._flat[field].take(number, axis=0)
-
-    def _frames(self, step: np.ndarray) -> np.ndarray:
-        """Frames at steps, uint8 [n, Y, X, C]; a run's chunks are decompressed once."""
-        fresh = np.diff(step, prepend=step[0] - 1) != 0
-        distinct = step[fresh]
-        cuts = np.flatnonzero(np.diff(distinct) != 1) + 1
-        runs = []
-        for begin, end in zip([0, *cuts], [*cuts, len(distinct)], strict=True):
-            history, within = divmod(int(distinct[begin]), self._shard.num_steps)
-            runs.append(self._shard.frames(history, within, end - begin))
-        frames: np.ndarray = np.concatenate(runs)[np.cumsum(fresh) - 1]
-        return frames

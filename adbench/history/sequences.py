@@ -146,31 +146,57 @@ class Sequences:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a batch takes from one shard.
+
+    Attributes:
+        shard: which.
+        rows: the batch's rows that come from it, int64 [R].
+        counts: real tokens of each of them, int64 [R].
+        tokens: where those are among the batch's real tokens.
+        finals: where their final tokens are among the batch's.
+    """
+
+    shard: int
+    rows: np.ndarray
+    counts: np.ndarray
+    tokens: slice
+    finals: slice
+
+    def put(self, values: np.ndarray, row_values: np.ndarray) -> None:
+        """Write values of the part's tokens, [n, ...], into the batch's rows, [B, L, ...]."""
+        length = row_values.shape[1]
+        if (self.counts == length).all():
+            row_values[self.rows] = values.reshape(-1, *row_values.shape[1:])
+            return
+        ends = np.cumsum(self.counts)
+        for row, end, count in zip(self.rows, ends, self.counts, strict=True):
+            row_values[row, :count] = values[end - count : end]
+
+
+@dataclass(frozen=True)
 class Pieces:
     """A batch of rows as pieces of episodes, resolved to places in the shards.
 
-    "Place" is an index into the batch's tokens laid end to end, [B * L].
+    V real tokens, F final ones, shard after shard, R rows of one shard. A place is an index into
+    the batch, [B * L].
 
     Attributes:
-        token_end: real tokens up to and including each row, after a 0, int64 [B + 1].
-        final_end: the same for final tokens.
-        step: the step taken at each real token, among its shard's; at a final token the episode's
-            last, int64.
-        before: the step that led to each real token; at an episode's first token its own, int64.
-        starts: places where an episode starts, int64.
-        finals: places of final tokens, int64.
-        number: the episode that ends there, among its shard's, int64.
-        shard: shard of each row, int64 [B].
+        step: the step taken at each token, among its shard's; a final token has its episode's
+            last, int64 [V].
+        before: the step that led to each token; an episode's first token has its own, int64 [V].
+        starts: places where episodes start, int64.
+        finals: places of final tokens, int64 [F].
+        number: the episode that ends there, among its shard's, int64 [F].
+        parts: the above, shard by shard.
     """
 
-    token_end: np.ndarray
-    final_end: np.ndarray
     step: np.ndarray
     before: np.ndarray
     starts: np.ndarray
     finals: np.ndarray
     number: np.ndarray
-    shard: np.ndarray
+    parts: tuple[Part, ...]
 
     @classmethod
     def between(
@@ -185,42 +211,54 @@ class Pieces:
             sequences: where tokens lie.
         """
         first = np.searchsorted(sequences.token, start, side="right") - 1
+        order = np.argsort(sequences.shard[first], kind="stable")
+        start, stop, first = start[order], stop[order], first[order]
         row, offset = _ragged(np.searchsorted(sequences.token, stop) - first)
         episode = first[row] + offset
         begins, ends = sequences.token[episode], sequences.token[episode + 1]
         low, high = np.maximum(begins, start[row]), np.minimum(ends, stop[row])
-        piece, offset = _ragged(high - low)
         began, ended = low == begins, high == ends
-        # Tokens of the batch laid end to end without padding, counted at each piece's first and
-        # last.
-        last = np.cumsum(high - low) - 1
+        piece, offset = _ragged(high - low)
+        past = np.cumsum(high - low)  # one past each piece's last token, [P]
         step = (sequences.first_step[episode] + low - begins)[piece] + offset
         before = step - 1
-        before[(last - (high - low) + 1)[began]] += 1
-        step[last[ended]] -= 1
-        shift = row * row_steps - start[row]
+        before[(past - (high - low))[began]] += 1
+        step[past[ended] - 1] -= 1
+        place_of_low = order[row] * row_steps + low - start[row]
+        finals = (place_of_low + high - low - 1)[ended]
         return cls(
-            token_end=np.concatenate([[0], np.cumsum(stop - start)]),
-            final_end=np.concatenate(
-                [[0], np.cumsum(np.bincount(row[ended], minlength=len(start)))]
-            ),
             step=step,
             before=before,
-            starts=(low + shift)[began],
-            finals=(high + shift)[ended] - 1,
+            starts=place_of_low[began],
+            finals=finals,
             number=sequences.number[episode][ended],
-            shard=sequences.shard[first],
+            parts=_parts(
+                sequences.shard[first],
+                order,
+                stop - start,
+                np.bincount(row[ended], minlength=len(start)),
+            ),
         )
 
-    def steps_of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Steps taken at, and steps that led to, a row's real tokens, int64 each."""
-        part = slice(self.token_end[row], self.token_end[row + 1])
-        return self.step[part], self.before[part]
 
-    def finals_of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places of a row's final tokens and the episodes that end there, int64 each."""
-        part = slice(self.final_end[row], self.final_end[row + 1])
-        return self.finals[part], self.number[part]
+def _parts(
+    shard: np.ndarray, rows: np.ndarray, counts: np.ndarray, finals: np.ndarray
+) -> tuple[Part, ...]:
+    """Cut rows that are sorted by shard; `counts` and `finals` are tokens of each, int64 [B]."""
+    shards, first = np.unique(shard, return_index=True)
+    bounds = [*first.tolist(), len(shard)]
+    token_end = np.concatenate([[0], np.cumsum(counts)])[bounds].tolist()
+    final_end = np.concatenate([[0], np.cumsum(finals)])[bounds].tolist()
+    return tuple(
+        Part(
+            shard=which,
+            rows=rows[bounds[i] : bounds[i + 1]],
+            counts=counts[bounds[i] : bounds[i + 1]],
+            tokens=slice(*token_end[i : i + 2]),
+            finals=slice(*final_end[i : i + 2]),
+        )
+        for i, which in enumerate(shards.tolist())
+    )
 
 
 def _ragged(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
