@@ -7,6 +7,7 @@ memory-mapped, so a window costs microseconds.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +124,9 @@ class HistoryStore:
 
     @property
     def digest(self) -> str:
-        """Checksums of all shards in one string: equal digests mean equal histories."""
-        return "-".join(line.blake2b[:16] for line in self.manifest)
+        """One checksum of all shards in use, hexadecimal: equal digests mean equal histories."""
+        checksums = "".join(line.blake2b for line in self.manifest)
+        return hashlib.blake2b(checksums.encode(), digest_size=16).hexdigest()
 
     def episode_ends(self, history: int) -> np.ndarray:
         """Exclusive step index of each episode's end, int32 [E of this history]."""
@@ -269,8 +271,8 @@ def _check_kind(
     if env_version is not None and line.env_version != env_version:
         raise HistoryError(
             f"{folder} holds histories of {line.env} version {line.env_version}; this is version "
-            f"{env_version}, and "
-            "scores of the two cannot be compared. Collect them again in another folder."
+            f"{env_version}, and scores of the two cannot be compared. Collect them again in "
+            "another folder."
         )
 
 

@@ -103,10 +103,9 @@ class WindowSampler:
         if not chosen:
             raise TrainingError(
                 f"no history in {store.folder} can train {label!r}: of {len(candidates)}, the "
-                "longest with "
-                f"{max(counts.values(), default=0)} episodes, {missing}. Collect longer histories "
-                "(collect.episodes, collect.max_episodes) or ask for less (train.subsample, "
-                "collect.expert_share)."
+                f"longest with {max(counts.values(), default=0)} episodes, {missing}. Collect "
+                "longer histories (collect.episodes, collect.max_episodes) or ask for less "
+                "(train.subsample, collect.expert_share)."
             )
         if shuffle_episodes:
             chosen = {history: self._shuffled(history, part) for history, part in chosen.items()}
@@ -177,8 +176,7 @@ class WindowSampler:
             if name != "batches" and state.get(name) != ours:
                 raise CheckpointError(
                     f"the checkpoint's rows were drawn with {name} {state.get(name)!r}, these with "
-                    f"{ours!r}. "
-                    "Train again in a new folder."
+                    f"{ours!r}. Train again in a new folder."
                 )
         batches = state.get("batches")
         if not isinstance(batches, int) or isinstance(batches, bool) or batches < 0:

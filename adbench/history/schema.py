@@ -1,12 +1,12 @@
-"""The format of a history folder: which fields there are, their axes and types, and the manifest's
-lines.
+"""The format of a history folder: its fields, their axes and types, and the manifest's lines.
 
 H histories, S steps (of the longest), E episodes (of the longest). Fields are learner-major:
 
-    step fields      observation or observation/NAME, state/NAME, frame, action, reward, terminated,
-    truncated  [H, S, ...] episode fields   final_observation or final_observation/NAME,
-    final_state/NAME, episode_end                 [H, E, ...] history fields   length, task,
-    learner_seed, learner, actor                                                 [H, ...]
+    step       observation | observation/NAME | frame, state/NAME, action, reward,
+               terminated, truncated                                               [H, S, ...]
+    episode    final_observation | final_observation/NAME, final_state/NAME,
+               episode_end                                                         [H, E, ...]
+    history    length, task, learner_seed, learner, actor                          [H, ...]
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ H histories, S steps (of the longest), E episodes (of the longest).
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import os
 import stat
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from adbench.errors import HistoryError
 from adbench.history.consistency import boundaries_problem, values_problem
 from adbench.history.hdf5 import ZSTD_FILTER, zstd
 from adbench.history.manifest import DamageError
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _MAX_CHUNK_BYTES = 2**26
 _MAX_FRAME_BYTES = 2**42
 _HASH_BLOCK_BYTES = 2**22
+# Whatever h5py makes of a file that is not sound.
+_HDF5_ERRORS = (ArithmeticError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
 class Shard:
@@ -81,14 +85,24 @@ class Shard:
         return self.line.fields["episode_end"].shape[1]
 
     def frames(self, history: int, start: int, steps: int) -> np.ndarray:
-        """Frames of a history's steps, uint8 [steps, Y, X, C], decompressed."""
+        """Frames of a history's steps, uint8 [steps, Y, X, C], decompressed.
+
+        Raises:
+            HistoryError: they cannot be read, although the file's checksum is the manifest's.
+            ResourceError: zstandard is not installed.
+        """
         import h5py
 
         # A handle that was opened before a fork reads rubbish after it (PyTorch issue 11929).
         if self._frames is None or self._frames[0] != os.getpid():
             zstd()
-            self._frames = (os.getpid(), h5py.File(self.path, "r")["frame"])
-        frames: np.ndarray = self._frames[1][history, start : start + steps]
+            self._frames = None
+        try:
+            if self._frames is None:
+                self._frames = (os.getpid(), h5py.File(self.path, "r")["frame"])
+            frames: np.ndarray = self._frames[1][history, start : start + steps]
+        except _HDF5_ERRORS as error:
+            raise HistoryError(f"{self.path}: frames cannot be read: {error}") from None
         return frames
 
 
@@ -134,7 +148,7 @@ def _open(file: BinaryIO, line: ManifestLine, *, verify: bool) -> dict[str, np.n
         name: np.frombuffer(
             mapped,
             line.fields[name].numpy_dtype,
-            count=int(np.prod(line.fields[name].shape)),
+            count=math.prod(line.fields[name].shape),
             offset=offset,
         ).reshape(line.fields[name].shape)
         for name, offset in offsets.items()
@@ -160,15 +174,7 @@ def _structure(file: BinaryIO, line: ManifestLine) -> dict[str, int]:
             _walk(root, "", found, line)
     except DamageError:
         raise
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        OverflowError,
-        NotImplementedError,
-    ) as error:
+    except _HDF5_ERRORS as error:
         raise DamageError(f"is not a sound HDF5 file: {error}") from None
     missing = sorted(set(line.fields) - set(found))
     if missing:
@@ -190,11 +196,8 @@ def _walk(group: h5py.Group, prefix: str, found: dict[str, int | None], line: Ma
                 f"holds a link {path!r} that points elsewhere; a shard must hold its own numbers"
             )
         kind = h5py.h5o.get_info(group.id, name.encode()).type
-        if (
-            kind == h5py.h5o.TYPE_GROUP
-            and not prefix
-            and any(f.startswith(f"{path}/") for f in line.fields)
-        ):
+        expected = any(field.startswith(f"{path}/") for field in line.fields)
+        if kind == h5py.h5o.TYPE_GROUP and not prefix and expected:
             _walk(group[name], f"{path}/", found, line)
         elif kind == h5py.h5o.TYPE_DATASET and path in line.fields:
             found[path] = _field_offset(h5py.h5d.open(group.id, name.encode()), path, line)
@@ -226,12 +229,8 @@ def _field_offset(dataset: Any, name: str, line: ManifestLine) -> int | None:
         raise DamageError(f"field {name!r} is not stored in one piece")
     offset: int | None = dataset.get_offset()
     size = record.num_bytes
-    if (
-        offset is None
-        or dataset.get_storage_size() != size
-        or offset < 0
-        or offset + size > line.bytes
-    ):
+    whole = dataset.get_storage_size() == size
+    if offset is None or not whole or not 0 <= offset <= line.bytes - size:
         raise DamageError(f"field {name!r} does not lie inside the file")
     if offset % record.numpy_dtype.itemsize:
         raise DamageError(
@@ -253,15 +252,9 @@ def _check_type(dataset: Any, name: str, record: FieldRecord) -> None:
     import h5py
 
     kind = dataset.get_type()
-    if (
-        kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
-        or kind.dtype != record.numpy_dtype
-    ):
-        got = (
-            kind.dtype
-            if kind.get_class() in (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
-            else "not a plain number"
-        )
+    is_number = kind.get_class() in (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
+    if not is_number or kind.dtype != record.numpy_dtype:
+        got = kind.dtype if is_number else "not a plain number"
         raise DamageError(f"field {name!r} is of type {got}, the manifest says {record.dtype}")
     shape = dataset.shape
     if tuple(shape) != record.shape:
@@ -276,7 +269,7 @@ def _check_frame_chunks(created: Any, layout: int, record: FieldRecord) -> None:
     if layout != h5py.h5d.CHUNKED:
         raise DamageError("field 'frame' is not stored in chunks")
     chunk = created.get_chunk()
-    if int(np.prod(chunk)) > _MAX_CHUNK_BYTES or record.num_bytes > _MAX_FRAME_BYTES:
+    if math.prod(chunk) > _MAX_CHUNK_BYTES or record.num_bytes > _MAX_FRAME_BYTES:
         raise DamageError(
             f"field 'frame' is stored in chunks of {list(chunk)}, which are larger than any of ours"
         )

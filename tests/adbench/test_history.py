@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -366,6 +367,43 @@ def test_frames_are_compressed_and_come_back_bit_for_bit(
     window = store.window(0, 150, 53)["frame"]
     assert window.dtype == torch.uint8
     np.testing.assert_array_equal(window.numpy(), frames["frame"][0, 150:203])
+
+
+def test_a_frame_that_cannot_be_decompressed_is_an_error_of_ours(
+    arrays_of: Make, meta_of: Make, tmp_path: Path
+) -> None:
+    pytest.importorskip("hdf5plugin")
+    write_shard(tmp_path, 0, frames_of(arrays_of([[30]])), frame_meta(meta_of))
+    path = tmp_path / "shard-00000.h5"
+    with h5py.File(path) as file:
+        chunk = file["frame"].id.get_chunk_info(0)
+    raw = bytearray(path.read_bytes())
+    raw[chunk.byte_offset : chunk.byte_offset + 64] = bytes(64)
+    path.write_bytes(raw)
+    with pytest.raises(HistoryError, match="frames cannot be read"):
+        HistoryStore.open(tmp_path, verify=False).window(0, 0, 2)
+    with pytest.raises(HistoryError, match="altered"):
+        HistoryStore.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kept", [{"compression": "gzip"}, {}, {"compression": 32015, "shuffle": True}]
+)
+def test_frames_stored_in_another_way_are_refused(
+    kept: dict[str, Any], arrays_of: Make, meta_of: Make, tmp_path: Path
+) -> None:
+    pytest.importorskip("hdf5plugin")
+    frames = frames_of(arrays_of([[30]]))
+    write_shard(tmp_path, 0, frames, frame_meta(meta_of))
+    path = tmp_path / "shard-00000.h5"
+    with h5py.File(path, "r+") as file:
+        del file["frame"]
+        file.create_dataset("frame", data=frames["frame"], **kept)
+    line = json.loads((tmp_path / "manifest.jsonl").read_text())
+    line["bytes"] = path.stat().st_size
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line))
+    with pytest.raises(HistoryError, match=r"'frame' is (stored through|not stored in chunks)"):
+        HistoryStore.open(tmp_path, verify=False)
 
 
 def test_frames_without_the_codec_say_how_to_get_it(
