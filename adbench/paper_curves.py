@@ -89,10 +89,10 @@ def paper_curves(env: str) -> tuple[PaperCurve, ...]:
 
 
 @cache
-def paper_bandit_score(test_set: str, method: str) -> float | None:
+def paper_bandit_score(env: str, test_set: str, method: str) -> float | None:
     """The paper's score (r - random) / (UCB - random) over 100 pulls (figure 3), or none."""
     for row in _rows():
-        if row["figure"] == "3" and (row["env"], row["series"]) == (f"bandit/{test_set}", method):
+        if row["figure"] == "3" and (row["env"], row["series"]) == (f"{env}/{test_set}", method):
             return float(row["mean"])
     return None
 

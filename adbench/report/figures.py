@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from adbench.data_efficiency import SOURCES, WINDOW_EPISODES
 from adbench.paper_curves import paper_curves
+from adbench.report.names import name_of
 from adbench.report.numbers import ordinal
 from adbench.report.style import GREY, LIGHT, PAPER_DASHES, drawing, look, spread, svg
 from adbench.stats import Floats, running_mean
@@ -71,7 +72,7 @@ def _rows(axis: Axes, record: Mapping[str, Any]) -> list[End]:
         zorder = 6 if method == "ad" else 4 - order / 100
         axis.plot(
             episode, mean, color=style.colour, linestyle=style.dash, linewidth=style.width,
-            marker=marker, label=style.label, zorder=zorder,
+            marker=marker, label=name_of(method), zorder=zorder,
         )  # fmt: skip
         if curve["ci_low"][0] is not None:
             low, high = np.array(curve["ci_low"]), np.array(curve["ci_high"])
@@ -80,7 +81,7 @@ def _rows(axis: Axes, record: Mapping[str, Any]) -> list[End]:
             axis.fill_between(
                 episode, low, high, color=style.colour, alpha=0.16, linewidth=0, zorder=zorder - 3
             )
-        ends.append((float(mean[-1]), style.label, style.colour, 9.0))
+        ends.append((float(mean[-1]), name_of(method), style.colour, 9.0))
     return ends
 
 
@@ -166,8 +167,8 @@ def steps_needed(results: Results) -> str | None:
             if len(steps) == 0:
                 continue
             style = look(name)
-            axis.plot(steps, mean, color=style.colour, linewidth=style.width, label=style.label)
-            ends.append((float(mean[-1]), style.label, style.colour, 9.0))
+            axis.plot(steps, mean, color=style.colour, linewidth=style.width, label=name_of(name))
+            ends.append((float(mean[-1]), name_of(name), style.colour, 9.0))
             for share, target in efficiency["targets"].items():
                 at = efficiency["steps"].get(name, {}).get(share)
                 if at is not None:

@@ -20,17 +20,20 @@ def short(value: float | None, digits: int = 3) -> str:
 
 def fixed(value: float | None, digits: int = 2) -> str:
     """A number with as many decimals as its neighbours in a column."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    if value is None:
+        return NOTHING
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if not text.strip("-0.") else text  # no minus nought
 
 
 def large(value: float | None) -> str:
-    """A count with a unit prefix: 26.9 M."""
+    """A count: 1,000 or, from a hundred thousand on, with a unit prefix: 26.9 M."""
     if value is None:
         return NOTHING
     for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
+        if abs(value) >= max(size, 1e5):
             return f"{short(value / size)} {prefix}"
-    return f"{value:.0f}"
+    return f"{value:,.0f}"
 
 
 def percent(value: float | None) -> str:

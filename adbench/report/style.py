@@ -1,4 +1,4 @@
-"""How rows look and what they are called, in every figure and table."""
+"""How figures look: colours, dashes, fonts, and where labels go."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ INK = "#222222"
 
 @dataclass(frozen=True)
 class Look:
-    """One row's name in words, colour (Okabe and Ito's, for all eyes) and dash."""
+    """How a row's line looks: a colour of Okabe and Ito's (for all eyes) and a dash."""
 
-    label: str
     colour: str
     dash: Any = "-"
     width: float = 1.6
 
 
 LOOKS = {
-    "ad": Look("AD", "#0072B2", width=2.6),
-    "ed": Look("ED: expert distillation", "#CC79A7"),
-    "ad-shuffled": Look("AD, episodes shuffled", "#009E73"),
-    "ad-no-reward": Look("AD, rewards hidden", "#56B4E9", (0, (5, 1.5))),
-    "ad-blind": Look("AD, blind", "#8C6BB1", (0, (5, 1.5))),
-    "sweep": Look("best fixed actions", "#6B6B00", (0, (5, 1.5))),
-    "source": Look("source, from scratch", "#D55E00"),
-    "source-best": Look("source, best settings", "#E69F00"),
-    "random": Look("random", INK, ":", 1.2),
-    "optimal": Look("optimal", INK, "--", 1.2),
+    "ad": Look("#0072B2", width=2.6),
+    "ed": Look("#CC79A7"),
+    "ad-shuffled": Look("#009E73"),
+    "ad-no-reward": Look("#56B4E9", (0, (5, 1.5))),
+    "ad-blind": Look("#8C6BB1", (0, (5, 1.5))),
+    "sweep": Look("#6B6B00", (0, (5, 1.5))),
+    "source": Look("#D55E00"),
+    "source-best": Look("#E69F00"),
+    "random": Look(INK, ":", 1.2),
+    "optimal": Look(INK, "--", 1.2),
 }
 
 PAPER_DASHES = {"ad": "-", "ed": "--", "source": "-.", "rl2": ":"}
@@ -77,8 +76,8 @@ def drawing() -> Iterator[None]:
 
 
 def look(method: str) -> Look:
-    """How a row looks; a row unknown here is grey under its own name."""
-    return LOOKS.get(method, Look(method, GREY))
+    """How a row looks; one unknown here is grey."""
+    return LOOKS.get(method, Look(GREY))
 
 
 def svg(figure: Figure) -> str:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from adbench.report.names import name_of
 from adbench.report.style import GREY, INK, drawing, look, svg
 from adbench.stats import Floats, has_room, last_tenth
 
@@ -110,7 +111,7 @@ def score_strips(record: Record) -> str | None:
             axis.plot([score["final_mean"]] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
             if score["final_mean_interval"]:
                 axis.plot(score["final_mean_interval"], [row, row], color=INK, linewidth=1.2)
-        axis.set_yticks(range(len(methods)), [look(method).label for method in methods])
+        axis.set_yticks(range(len(methods)), [name_of(method) for method in methods])
         axis.set_ylim(len(methods) - 0.45, -0.55)
         axis.axvline(0, color=look("random").colour, linestyle=":", linewidth=1.1)
         axis.axvline(1, color=look("optimal").colour, linestyle="--", linewidth=1.1)
@@ -171,9 +172,7 @@ def _task_names(record: Record) -> list[str]:
 
 
 def _panel_legend(figure: Figure, methods: list[str], has_optimum: bool) -> None:
-    lines = [
-        (look(method).label, look(method)) for method in (*methods, *(["optimal"] * has_optimum))
-    ]
+    lines = [(name_of(method), look(method)) for method in (*methods, *(["optimal"] * has_optimum))]
     from matplotlib.lines import Line2D
 
     handles = [

@@ -1,0 +1,197 @@
+"""report.html: the figure first, then the tasks one by one, the table, and how it was made.
+
+One file that opens without a network. Everything that comes from results is escaped by the
+template; only the figures, which this package draws itself, go in as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from adbench.paper_curves import SOURCE as PAPER
+from adbench.paper_curves import paper_curves
+from adbench.report import figures, task_figures, words
+from adbench.report.names import EXPLAINED, name_of
+from adbench.report.numbers import NOTHING, bounds, fixed, large, seconds, short
+from adbench.report.table import Cell, Column, columns, rows
+
+Results = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on the page.
+
+    Attributes:
+        file: its name in figures/.
+        svg: the document.
+        caption: what it shows.
+    """
+
+    file: str
+    svg: str
+    caption: str
+
+    @property
+    def inline(self) -> Markup:
+        """The SVG element alone, without the XML declaration that a page has no place for."""
+        return Markup(self.svg[self.svg.index("<svg") :])
+
+
+@dataclass(frozen=True)
+class Table:
+    """The scores of one test set."""
+
+    title: str
+    columns: list[Column]
+    rows: list[tuple[str, list[Cell]]]
+
+
+def write_report(folder: Path, results: Results) -> Path:
+    """Draw the page and its figures.
+
+    Args:
+        folder: the run's; gets report.html and figures/*.svg. Figures of an earlier report go.
+        results: as `read_results` gives them.
+
+    Returns:
+        Where the page is.
+    """
+    drawings = draw(results)
+    folder_of_figures = folder / "figures"
+    folder_of_figures.mkdir(parents=True, exist_ok=True)
+    for drawing in drawings.values():
+        _put(folder_of_figures / drawing.file, drawing.svg)
+    for old in folder_of_figures.glob("*.svg"):
+        if old.name not in {drawing.file for drawing in drawings.values()}:
+            old.unlink()
+    page = folder / "report.html"
+    _put(page, render(results, drawings))
+    return page
+
+
+def draw(results: Results) -> dict[str, Drawing]:
+    """The page's figures by name: `curves`, `tasks` and `scores` (of the headline), `steps`.
+
+    Only `curves` is always there.
+    """
+    found = {
+        "curves": Drawing("curves.svg", figures.learning_curves(results), _curves_caption(results))
+    }
+    headline = results["test_sets"][results["headline"]]
+    panels = task_figures.task_panels(headline)
+    if panels is not None:
+        found["tasks"] = Drawing("tasks.svg", panels[0], _tasks_caption(headline, panels[1]))
+    strips = task_figures.score_strips(headline)
+    if strips is not None:
+        caption = (
+            "Every task of every seed is a dot, the line their mean with its interval. AD fails "
+            "task by task, all or nothing, which a mean alone would hide."
+        )
+        found["scores"] = Drawing("scores.svg", strips, caption)
+    steps = figures.steps_needed(results)
+    if steps is not None:
+        caption = (
+            "Dots: where the curve first reaches a target. The sources are shown in full length. "
+            "Dotted: what a learner would do that copies the kept episodes of the source."
+        )
+        found["steps"] = Drawing("steps.svg", steps, caption)
+    return found
+
+
+def render(results: Results, drawings: Mapping[str, Drawing]) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("adbench.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"short": short, "fixed": fixed, "bounds": bounds, "name_of": name_of}
+    tables = []
+    for test_set in results["test_sets"]:
+        shown = columns(results, test_set)
+        title = words.setting(results, test_set)
+        tables.append(Table(title, shown, rows(results, test_set, shown)))
+    return environment.get_template("report.html.jinja").render(
+        results=results,
+        drawings=drawings,
+        summary=words.summary(results),
+        tables=tables,
+        explained={name: EXPLAINED[name] for name in results["scores"] if name in EXPLAINED},
+        differences=words.difference_lines(results),
+        efficiency=words.data_efficiency_sentences(results),
+        facts=_facts(results),
+        config=json.dumps(results["config"], indent=2, ensure_ascii=False),
+        nothing=NOTHING,
+    )
+
+
+def _put(path: Path, text: str) -> None:
+    half_written = path.with_name(path.name + ".tmp")
+    half_written.write_text(text, encoding="utf-8")
+    half_written.replace(path)
+
+
+def _curves_caption(results: Results) -> str:
+    curves = results["curves"]
+    lanes = max(curve["n"][0] for curve in curves.values())
+    text = (
+        f"Return of each episode, averaged over lanes (up to {lanes} a point), then tasks, then "
+        f"seeds; nothing is smoothed. {words.intervals(results)}"
+    )
+    if any(name in curves for name in ("source", "source-best")):
+        text += " The source learns each test task from scratch and counts its own episodes."
+    if paper_curves(results["env"]):
+        text += (
+            f" Grey: {PAPER}, digitised; its source curve adds up all actors and is divided by "
+            "their number here."
+        )
+    return text
+
+
+def _tasks_caption(record: Mapping[str, Any], shown: int) -> str:
+    tasks, seeds = len(record["task_ids"][0]), len(record["task_ids"])
+    which = f"{shown} of {tasks} tasks, evenly spaced from worst to best" if shown < tasks else (
+        f"all {words.count(tasks, 'task')}, worst first"
+    )  # fmt: skip
+    text = f"The test tasks one by one: {which} by AD's final score."
+    return f"{text} Thin lines are single seeds." if seeds > 1 else text
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    """How it was made, as pairs of what and which."""
+    how, machine = results["intervals"], results["machine"]
+    took, rates = results["stage_seconds"], results["throughput"]
+    split = {
+        name: len(ids) for name, ids in results["split"].items() if name in ("train", "validation")
+    }
+    split |= {name: len(each["task_ids"][0]) for name, each in results["test_sets"].items()}
+    return [
+        ("command", results["command"]),
+        ("tasks", ", ".join(f"{count} {name}" for name, count in split.items())),
+        ("seeds", ", ".join(map(str, results["seeds"]))),
+        (
+            "machine",
+            f"{results['device']}; {machine['processor']}, {machine['cores']} cores, "
+            f"{results['threads']} threads; {machine['system']}",
+        ),
+        (
+            "versions",
+            ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
+        ),
+        ("commit", results["commit"] or NOTHING),
+        ("time", ", ".join(f"{stage} {seconds(took[stage])}" for stage in took)),
+        ("collection", f"{large(rates['collect_env_steps_per_s'])} environment steps/s"),
+        ("training", f"{large(rates['train_tokens_per_s'])} tokens/s"),
+        ("evaluation", f"{large(rates['evaluate_env_steps_per_s'])} environment steps/s"),
+        ("intervals", f"{how['resamples']} bootstrap resamples of {how['over']}"),
+    ]
