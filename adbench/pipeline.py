@@ -26,7 +26,6 @@ SECOND = ("ed", "ad-shuffled", "source-best")
 def plan(work: Work, seconds: Seconds) -> tuple[Step, ...]:
     """Every step of a run, in order."""
     config = work.config
-    _check_methods(config)
     steps: list[Step] = []
     shown: tuple[str, ...] = ()
     distils = any(method in TRAINED_METHODS for method in config.methods)
@@ -91,6 +90,20 @@ def is_finished(folder: RunFolder) -> bool:
 
 def _steps(folder: RunFolder, seconds: Seconds, stop: Stop) -> list[Step]:
     return list(plan(Work(folder, plugins.family(folder.config.env), stop), seconds))
+
+
+def check(config: RunConfig) -> None:
+    """Refuse at once what would fail after minutes of work.
+
+    Raises:
+        ConfigError: methods that this pipeline does not have, or none to play.
+        UsageError: more tasks than a split has.
+    """
+    _check_methods(config)
+    family, tasks = plugins.family(config.env), config.tasks
+    counts = {"train": tasks.train, "validation": tasks.validation}
+    for split, count in (counts | dict.fromkeys(family.test_sets, tasks.test)).items():
+        family.tasks(split, count, seed=tasks.split_seed)  # only whether there are as many
 
 
 def _check_methods(config: RunConfig) -> None:

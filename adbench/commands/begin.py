@@ -40,10 +40,12 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
     settings, rest = flags.take_flags(list(arguments), parser.options(), verb=verb)
     found = parser.read(rest)
 
+    from adbench import pipeline
     from adbench.commands import session
     from adbench.folder import RunFolder
 
     config = flags.resolve(found.env, found.preset, found.config, settings)
+    pipeline.check(config)
     folder = RunFolder.open(found.out, config)
     return session.carry_out(
         folder,

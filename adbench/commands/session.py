@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from adbench.cli import command_line
-from adbench.commands.table import table
 from adbench.errors import Stopped
 from adbench.folder import RunFolder
 from adbench.progress import Reporter, Stop, duration, never
@@ -104,7 +103,8 @@ def _deadline(began: float, stop_after_minutes: float | None) -> Stop:
 
 def _conclude(folder: RunFolder, stages: tuple[str, ...], as_json: bool, headline: str) -> None:
     """Print what came out: the table and where the report is, or the command that goes on."""
-    from adbench.results import read_results
+    from adbench.report import results_table
+    from adbench.results_file import read_results
 
     print(headline, file=sys.stderr)
     shown = "report" in stages
@@ -124,6 +124,6 @@ def _conclude(folder: RunFolder, stages: tuple[str, ...], as_json: bool, headlin
     if results is None:
         print(f"folder   {folder.path}\nnext     {after}")
         return
-    print(table(results))
+    print(results_table(results))
     print(f"\nreport   {folder.report}\nresults  {folder.results}")
     print(f"next     {command_line('compare', str(folder.path), 'ANOTHER')}", file=sys.stderr)

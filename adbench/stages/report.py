@@ -16,7 +16,8 @@ from adbench.evaluate import Rollout
 from adbench.flags import command_of
 from adbench.progress import Progress
 from adbench.report import write_report
-from adbench.results import Facts, Training, build_results, read_results, write_results
+from adbench.results import Facts, Training, build_results
+from adbench.results_file import read_results, write_results
 from adbench.stages import evaluate, train
 from adbench.stages.work import STAGES, Seconds, Step, Work
 
