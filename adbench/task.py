@@ -61,7 +61,7 @@ class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
         self.action_space = batch_space(family.action_space, self.num_envs)
 
     @abstractmethod
-    def reset(  # type: ignore[override]
+    def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Start every lane's first episode.
@@ -75,7 +75,7 @@ class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
         """
 
     @abstractmethod
-    def step(self, actions: Tensor) -> tuple[Observation, Tensor, Tensor, Tensor, dict[str, Any]]:  # type: ignore[override]
+    def step(self, actions: Tensor) -> tuple[Observation, Tensor, Tensor, Tensor, dict[str, Any]]:
         """Take one step in every lane.
 
         Args:

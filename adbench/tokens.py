@@ -9,7 +9,7 @@ action, no previous reward.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -62,7 +62,12 @@ class Tokens:
     def map(self, change: Callable[[Tensor], Tensor]) -> Tokens:
         """The same tokens with `change` applied to every tensor."""
         return Tokens(
-            **{f.name: map_observation(getattr(self, f.name), change) for f in fields(self)}
+            observation=map_observation(self.observation, change),
+            previous_action=change(self.previous_action),
+            previous_reward=change(self.previous_reward),
+            ending=change(self.ending),
+            action=change(self.action),
+            valid=change(self.valid),
         )
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Tokens:

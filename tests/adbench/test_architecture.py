@@ -114,6 +114,7 @@ def undocumented(code: str) -> list[str]:
     """Public modules, classes, functions and methods without a docstring."""
     tree = ast.parse(code)
     missing = [] if ast.get_docstring(tree) or not tree.body else ["module"]
+    protocols: set[str] = set()
 
     def visit(body: list[ast.stmt], prefix: str) -> None:
         for node in body:
@@ -130,9 +131,13 @@ def undocumented(code: str) -> list[str]:
             } or any(name.endswith((".setter", ".deleter")) for name in decorators)
             if node.name.startswith("_") or spoken_for:
                 continue
+            if "property" in decorators and prefix in protocols:
+                continue  # an attribute of a Protocol: the class describes it
             if not ast.get_docstring(node):
                 missing.append(prefix + node.name)
             if isinstance(node, ast.ClassDef):
+                if "Protocol" in {dotted(base) for base in node.bases}:
+                    protocols.add(f"{prefix}{node.name}.")
                 visit(node.body, f"{prefix}{node.name}.")
 
     visit(tree.body, "")
