@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from adbench.config import ModelConfig, TrainConfig
+from adbench.model.block import Block
 from adbench.model.embed import TokenEmbedding
 from adbench.model.transformer import DistillationModel
 
@@ -17,6 +18,8 @@ from adbench.model.transformer import DistillationModel
 # starts at once.
 _EMBEDDING_STD = 0.5
 _POSITION_STD = 0.02
+# Branches begin as whispers beside the stream (Radford et al. 2019 scale them likewise).
+_BRANCH_STD = 0.02
 
 
 def build_model(
@@ -60,5 +63,9 @@ def _initialise(model: DistillationModel, generator: torch.Generator) -> None:
         elif isinstance(module, TokenEmbedding):
             nn.init.normal_(module.reward_and_ending, std=_EMBEDDING_STD, generator=generator)
             nn.init.normal_(module.blank, std=_EMBEDDING_STD, generator=generator)
+    for module in model.modules():
+        if isinstance(module, Block):
+            for branch in (module.attention_out, module.hidden_out):
+                nn.init.normal_(branch.weight, std=_BRANCH_STD, generator=generator)
     if model.positions is not None:
         nn.init.normal_(model.positions, std=_POSITION_STD, generator=generator)

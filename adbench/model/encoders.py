@@ -93,8 +93,8 @@ class VectorEncoder(nn.Module):
         low = np.asarray(space.low, np.float64).reshape(-1)
         high = np.asarray(space.high, np.float64).reshape(-1)
         bounded = (low > -_LARGEST_BOUND) & (high < _LARGEST_BOUND) & (high > low)
-        centre = np.where(bounded, low / 2 + high / 2, 0.0)
-        scale = np.where(bounded, 2 / np.where(bounded, high - low, 1.0), 1.0)
+        low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
+        centre, scale = low / 2 + high / 2, 2 / (high - low)
         self.dims = len(space.shape)
         for name, value in (("centre", centre), ("scale", scale)):
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)

@@ -288,4 +288,18 @@ class _Training:
 
 
 def _compiled(model: DistillationModel) -> Callable[[Tokens], Tensor]:
-    return cast(Callable[[Tokens], Tensor], torch.compile(model, dynamic=False))
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+
+    compiled = torch.compile(model, dynamic=False)
+
+    def forward(tokens: Tokens) -> Tensor:
+        try:
+            return cast(Tensor, compiled(tokens))
+        except TorchDynamoException as error:
+            why = str(error).strip().splitlines()[0]
+            raise TrainingError(
+                f"train.compile: the model cannot be compiled here ({why}). Install a C++ compiler "
+                "(g++), or leave train.compile off."
+            ) from None
+
+    return forward

@@ -1,0 +1,36 @@
+"""How much arithmetic a model asks for, for throughput as a share of a machine's peak."""
+
+from __future__ import annotations
+
+from adbench.config import ModelConfig, TrainConfig
+from adbench.model.embed import TOKENS_PER_STEP
+
+
+def forward_flops(model: ModelConfig, train: TrainConfig, num_actions: int) -> float:
+    """Floating-point operations of one forward pass for each transition token of a training row.
+
+    Matrix products of blocks and head, a multiplication and an addition counted as two; what
+    observation encoders, normalisers and activations add is left out. Attention counts the pairs
+    of query and key that the band lets see each other, not the whole square.
+
+    Args:
+        model: its sizes and layout.
+        train: window and row.
+        num_actions: A.
+    """
+    vectors = TOKENS_PER_STEP[model.layout]
+    row, window = train.row_steps * vectors, train.window_steps * vectors
+    weights = 4 * model.width**2 + 2 * model.width * model.feedforward
+    seen = _mean_seen(row, min(row, window))
+    a_vector = 2 * model.layers * (weights + 2 * model.width * seen)
+    return vectors * a_vector + 2 * model.width * num_actions
+
+
+def training_flops(model: ModelConfig, train: TrainConfig, num_actions: int) -> float:
+    """The same of one forward and one backward pass, which costs twice a forward pass."""
+    return 3 * forward_flops(model, train, num_actions)
+
+
+def _mean_seen(row: int, window: int) -> float:
+    """Keys that a query sees, on average over the queries of a row that is no shorter."""
+    return (window * (window + 1) / 2 + (row - window) * window) / row

@@ -1,0 +1,206 @@
+"""What a prediction depends on: causality, the window, padding, layouts, regularisers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from adbench.config import ModelConfig, RunConfig, TrainConfig
+from adbench.errors import ConfigError, UsageError
+from adbench.model import forward_flops, training_flops
+from adbench.tokens import NO_ACTION
+
+LAYOUTS = pytest.mark.parametrize("layout", ["transition", "interleaved"])
+
+
+def changed(tokens, at, **fields):
+    """Tokens with some fields of token `at` of every row replaced."""
+
+    def put(x, value):
+        x = x.clone()
+        x[:, at] = torch.as_tensor(value, dtype=x.dtype)
+        return x
+
+    return dataclasses.replace(
+        tokens, **{name: put(getattr(tokens, name), value) for name, value in fields.items()}
+    )
+
+
+@LAYOUTS
+@torch.no_grad()
+def test_a_prediction_does_not_know_the_future(model, history, layout):
+    net, tokens = model(layout=layout).double(), history(2, 20, ends=0.0)
+    other = changed(tokens, 12, observation=3, previous_reward=9.0, previous_action=0)
+    before, after = net(tokens), net(other)
+    assert torch.equal(before[:, :12], after[:, :12])
+    assert (before[:, 12:] != after[:, 12:]).any(-1).all()
+
+
+@LAYOUTS
+@torch.no_grad()
+def test_banded_layers_see_exactly_as_far_as_stated(model, history, layout):
+    """N layers of a window of W tokens carry information from N (W - 1) + 1 tokens back."""
+    net, tokens = model(layout=layout, layers=2).double(), history(1, 60, ends=0.0)
+    reach = 2 * (net.window_tokens - 1) // net.tokens_per_step
+    logits, other = net(tokens), net(changed(tokens, 20, observation=3))
+    moved = (logits != other).any(-1)[0].nonzero()[:, 0]
+    assert moved.min() == 20
+    assert moved.max() == 20 + reach
+
+
+@LAYOUTS
+@torch.no_grad()
+def test_padding_and_neighbours_do_not_matter(model, history, layout):
+    net, tokens = model(layout=layout).double(), history(3, 24)
+    length = torch.tensor([24, 9, 1])
+    valid = torch.arange(24) < length[:, None]
+    padded = dataclasses.replace(tokens, valid=valid)
+    noise = history(3, 24, seed=9)
+    junk = dataclasses.replace(
+        padded,
+        observation=torch.where(valid[..., None], tokens.observation, noise.observation),
+        previous_action=torch.where(valid, tokens.previous_action, noise.previous_action),
+        previous_reward=torch.where(valid, tokens.previous_reward, 1e3),
+    )
+    for logits in (net(padded), net(junk)):
+        for row, n in enumerate(length.tolist()):
+            alone = net(tokens.map(lambda x, r=row, n=n: x[r : r + 1, :n]))
+            assert (logits[row, :n] - alone[0]).abs().max() < 1e-12
+
+
+@torch.no_grad()
+def test_interleaved_rows_leave_out_what_an_episode_s_first_token_lacks(model, history):
+    net, tokens = model(layout="interleaved").double(), history(3, 15, ends=0.3)
+    vectors = net.embed(tokens, tokens.valid)
+    for row in range(3):
+        expected = []
+        for at in range(15):
+            one = tokens.map(lambda x, r=row, a=at: x[r : r + 1, a : a + 1])
+            # A lone token gives its own vectors: a, r, o, or o alone.
+            lone = net.embed(one, one.valid)
+            expected.append(lone.x[0, : lone.count[0]])
+            assert lone.count[0] == (1 if one.first.item() else 3)
+            # The prediction is read at the observation, the last of them.
+            assert torch.equal(vectors.x[row, vectors.asked[row, at]], expected[-1][-1])
+        laid = torch.cat(expected)
+        assert vectors.count[row] == len(laid)
+        assert torch.equal(vectors.x[row, : len(laid)], laid)
+
+
+@LAYOUTS
+@torch.no_grad()
+def test_a_reward_on_an_episode_s_last_step_is_in_the_window(model, history, layout):
+    net, tokens = model(layout=layout).double(), history(4, 20, ends=0.25)
+    rewards = torch.where(tokens.ending > 0, 1.0, 0.0)
+    none = dataclasses.replace(tokens, previous_reward=torch.zeros_like(rewards))
+    some = dataclasses.replace(tokens, previous_reward=rewards)
+    moved = (net(none) != net(some)).any(-1)
+    first_final = rewards.argmax(1)
+    for row in range(4):
+        assert not moved[row, : first_final[row]].any()
+        # Also in the episode that follows, which is what learning across episodes needs.
+        assert moved[row, first_final[row] : first_final[row] + 3].all()
+
+
+@LAYOUTS
+@torch.no_grad()
+def test_how_an_episode_ended_is_seen(model, history, layout):
+    net, tokens = model(layout=layout).double(), history(1, 10, ends=0.0)
+    ended = [net(changed(tokens, 6, ending=how)) for how in (0, 1, 2)]
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert (ended[a][0, 6:] != ended[b][0, 6:]).any()
+
+
+@torch.no_grad()
+def test_rewards_enter_linearly_and_none_is_not_nought(model, history):
+    net, tokens = model().double(), history(1, 3, ends=0.0)
+    at = [net.embed(changed(tokens, 1, previous_reward=r), tokens.valid).x[0, 1] for r in (0, 1, 3)]
+    assert torch.allclose(at[2] - at[0], 3 * (at[1] - at[0]))
+    first = changed(tokens, 1, previous_reward=0.0, previous_action=NO_ACTION)
+    action = net.embed.previous_action.weight
+    gap = net.embed(first, tokens.valid).x[0, 1] - at[0]
+    without_action = gap - action[0] + action[1 + tokens.previous_action[0, 1]]
+    assert torch.allclose(without_action, net.embed.reward_and_ending[1])
+    assert without_action.abs().max() > 0.1
+
+
+def test_exact_rows_are_no_longer_than_their_context(model, history):
+    for positions in ("rotary", "learned"):
+        net = model(positions=positions, train={"context": "exact"})
+        assert net(history(1, 7)).shape == (1, 7, 5)
+        with pytest.raises(UsageError, match=r"rows of 8 .* window_steps = 7.*last 7 tokens"):
+            net(history(1, 8))
+        with pytest.raises(UsageError, match="context = exact"):
+            net.new_cache(2)
+
+
+def test_learned_positions_are_for_exact_contexts_alone():
+    with pytest.raises(ConfigError, match="positions = learned"):
+        RunConfig.parse({"env": "dark-room", "model": {"positions": "learned"}})
+
+
+@torch.no_grad()
+def test_learned_positions_tell_places_apart(model, history):
+    net = model(positions="learned", layers=1, train={"context": "exact"}).double()
+    same = history(1, 7, ends=0.0).map(lambda x: x[:, 1:2].expand(-1, 6, *x.shape[2:]))
+    logits = net(same)[0]
+    assert (logits[1:] != logits[:-1]).any(-1).all()
+    net.positions.zero_()
+    assert (net(same)[0] - net(same)[0, 0]).abs().max() < 1e-12
+
+
+def test_equal_generators_give_equal_weights_and_touch_no_global_one(model):
+    before = torch.get_rng_state()
+    one, two, other = model(seed=1), model(seed=1), model(seed=2)
+    assert torch.equal(before, torch.get_rng_state())
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, two.state_dict()[name])
+    assert not torch.equal(one.head.weight, other.head.weight)
+    # At the prototype's size: smaller embeddings learn later.
+    assert 0.4 < float(one.embed.previous_action.weight.detach().std()) < 0.6
+
+
+def test_token_masks_blank_whole_vectors_in_training_alone(model, history):
+    net, tokens = model(train={"token_mask": 0.4}), history(8, 40)
+    plain = net.embed(tokens, tokens.valid).x
+    net.train()
+    torch.manual_seed(0)
+    masked = net.embed(tokens, tokens.valid).x
+    blank = (masked == net.embed.blank).all(-1)
+    assert 0.3 < float(blank.float().mean()) < 0.5
+    assert torch.equal(masked[~blank], plain[~blank])
+    torch.manual_seed(0)
+    assert torch.equal(net.embed(tokens, tokens.valid).x, masked)
+
+
+@pytest.mark.parametrize("which", ["dropout", "attention_dropout"])
+def test_dropout_acts_in_training_alone(model, history, which):
+    net, tokens = model(**{which: 0.5}), history(2, 10)
+    assert torch.equal(net(tokens), net(tokens))
+    net.train()
+    assert not torch.equal(net(tokens), net(tokens))
+
+
+def test_parameters_and_operations_are_what_arithmetic_says(model):
+    net = model(width=16, layers=3, heads=2, feedforward=32)
+    block = 4 * 16 * 16 + (16 * 32 + 32) + (32 * 16 + 16) + 4 * 16
+    tables = 18 * 16 + 6 * 16 + 4 * 16 + 16
+    assert net.num_parameters == 3 * block + tables + 2 * 16 + (16 * 5 + 5)
+    config, train = (
+        ModelConfig(width=16, layers=3, heads=2, feedforward=32),
+        TrainConfig(window_steps=2, sequence_steps=4),
+    )
+    # Queries of a row of 4 see 1, 2, 2, 2 keys.
+    pairs = 2 * 2 * 16 * (1 + 2 + 2 + 2) / 4
+    weights = 2 * (4 * 16 * 16 + 2 * 16 * 32)
+    assert forward_flops(config, train, 5) == 3 * (weights + pairs) + 2 * 16 * 5
+    assert training_flops(config, train, 5) == 3 * forward_flops(config, train, 5)
+
+
+@LAYOUTS
+def test_the_model_is_one_graph_for_torch_compile(model, history, layout):
+    net, tokens = model(layout=layout, width=32), history(2, 14)
+    graph = torch.compile(net, backend="eager", fullgraph=True, dynamic=False)
+    assert torch.equal(graph(tokens), net(tokens))
