@@ -99,8 +99,8 @@ def paper(family: TaskFamily) -> RunConfig:
             learners_per_task=max(1, 2000 // (tasks.train or 2000)),
             episodes=400,
             expert_episodes=40,
-            max_episodes=2000,
-            shards=32,
+            max_episodes=1600,
+            shards=40,
         ),
         model=ModelConfig(
             layout="interleaved",
@@ -121,10 +121,11 @@ def paper(family: TaskFamily) -> RunConfig:
             learning_rate=3e-4,
             warmup_updates=1000,
             beta2=0.99,
+            weight_decay=0.0,
             token_mask=0.3,
             checkpoint_updates=1000,
         ),
-        evaluate=EvaluateConfig(episodes=1000, lanes_per_task=20),
+        evaluate=EvaluateConfig(episodes=1000, lanes_per_task=4),
     )
 
 
@@ -142,7 +143,9 @@ def generic(family: TaskFamily, name: str) -> RunConfig:
 
 
 def source_for(family: TaskFamily) -> str:
-    """The source that suits a family: a table where there is one, else a policy network."""
+    """The source that suits a family: a rule for bandits, a table where there is one, else a2c."""
+    if family.max_episode_steps == 1 and family.num_tabular_states == 1:
+        return "ucb"
     if family.num_tabular_states:
         return "q-lambda"
     return "a2c"

@@ -108,7 +108,9 @@ class GymBatch(BatchedEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments and end their processes."""
-        self._vector.close()
+        vector = getattr(self, "_vector", None)
+        if vector is not None:  # a constructor that refused its arguments has none
+            vector.close()
 
     def _checked(self, actions: Tensor) -> np.ndarray:
         chosen = actions.detach().cpu().numpy()
