@@ -8,6 +8,8 @@ writes that rotary positions cost on their own.
 from __future__ import annotations
 
 import math
+from functools import cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -56,7 +58,7 @@ def rotary_attention(
     width = qkv.shape[3]
     factor = 1.0 / math.sqrt(width) if scale is None else scale
     fits = qkv.device.type == "cpu" and qkv.dtype == torch.float32 and width % _LANES == 0
-    if implementation == "auto" and fits and dropout == 0.0:
+    if implementation == "auto" and fits and dropout == 0.0 and _numba_is_there():
         implementation = "numba"
     if implementation == "auto":
         return _composed(qkv, turns, window, factor, dropout, implementation)
@@ -75,6 +77,11 @@ def rotary_attention(
     span = length if window is None else min(window, length)
     out: Tensor = rotary_attention_cpu(qkv, turns, span, factor)[0]
     return out
+
+
+@cache
+def _numba_is_there() -> bool:
+    return find_spec("numba") is not None
 
 
 def _composed(

@@ -1,0 +1,228 @@
+"""Attention of packed rows, turned on the way in: the vector kernel, its definition, its refusals.
+
+B rows, T tokens, H heads, D head width, W window.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from adbench_kernels import (
+    ImplementationUnavailableError,
+    Intervals,
+    attention,
+    rotary_attention,
+    rotary_turns,
+    rotate,
+)
+from adbench_kernels.rotary_attention import cpu, threads
+
+FLOAT32_ERROR = 2e-6
+"""Of outputs of order 1: sums of at most a few hundred products of 16 to 64 float32."""
+GRADIENT_ERROR = 1e-5
+"""Gradients of keys and values sum over all queries that saw them."""
+FLOAT64_ERROR = 1e-12
+
+# Blocks of 16 queries and runs of 64 keys: shapes below, at and past their edges.
+SHAPES = [
+    (1, 1, 1, 16, None),
+    (2, 15, 1, 16, None),
+    (1, 16, 2, 16, 1),
+    (1, 17, 3, 32, 5),
+    (2, 64, 1, 16, 64),
+    (1, 65, 2, 16, 64),
+    (1, 130, 1, 48, 70),
+    (1, 200, 1, 16, 17),
+    (1, 129, 2, 16, 1000),
+]
+IDS = [f"B{b}-T{t}-H{h}-D{d}-W{w}" for b, t, h, d, w in SHAPES]
+
+
+def draw(batch, length, heads, width, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    qkv = torch.randn(batch, length, 3 * heads, width, generator=generator, dtype=torch.float64)
+    grad = torch.randn(batch, length, heads, width, generator=generator, dtype=torch.float64)
+    turns = rotary_turns(torch.arange(length), width, torch.float64)
+    return qkv, grad, turns
+
+
+def run(qkv, grad, turns, dtype, **options):
+    qkv = qkv.to(dtype).clone().requires_grad_()
+    out = rotary_attention(qkv, turns.to(dtype), **options)
+    out.backward(grad.to(dtype))
+    return out.detach(), qkv.grad
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=IDS)
+def test_the_vector_kernel_is_the_definition_with_its_gradient(shape, agree):
+    *sizes, window = shape
+    inputs = draw(*sizes)
+    expected = run(*inputs, torch.float64, window=window, implementation="reference")
+    actual = run(*inputs, torch.float32, window=window, implementation="numba")
+    agree(actual[0], expected[0], error=FLOAT32_ERROR)
+    agree(actual[1], expected[1], error=GRADIENT_ERROR)
+
+
+@pytest.mark.parametrize("implementation", ["auto", "blocked", "sdpa-math"])
+def test_turning_and_then_attending_is_the_same(implementation, agree):
+    inputs = draw(2, 40, 2, 8)  # a head width that the vector kernel does not take
+    expected = run(*inputs, torch.float64, window=9, implementation="reference")
+    actual = run(*inputs, torch.float64, window=9, implementation=implementation)
+    agree(actual[0], expected[0], error=FLOAT64_ERROR)
+    agree(actual[1], expected[1], error=FLOAT64_ERROR)
+
+
+def test_the_definition_is_rotation_then_interval_attention(definition, agree):
+    qkv, _, turns = draw(2, 12, 2, 6)
+    q, k, v = qkv.chunk(3, 2)
+    expected, _ = definition(
+        rotate(q, turns), rotate(k, turns), v, lambda _b, i, j: i - 4 < j <= i, 1 / math.sqrt(6)
+    )
+    agree(rotary_attention(qkv, turns, window=4, implementation="reference"), expected)
+
+
+def test_a_rotation_turns_neighbours_by_position_times_frequency():
+    x = torch.tensor([1.0, 0.0, 0.0, 2.0], dtype=torch.float64).expand(3, 1, 4)
+    turned = rotate(x, rotary_turns(torch.tensor([0, 1, 5]), 4, torch.float64))[:, 0]
+    for row, position in zip(turned, (0, 1, 5), strict=True):
+        slow = position / 100  # 10,000 ** (-1 / 2)
+        expected = [math.cos(position), math.sin(position), -2 * math.sin(slow), 2 * math.cos(slow)]
+        assert torch.allclose(row, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_scores_depend_on_distances_however_far_out(agree):
+    qkv, _, _ = draw(1, 30, 2, 16)
+    near, far = (
+        rotary_attention(
+            qkv.float(), rotary_turns(torch.arange(30) + offset, 16, torch.float32), window=11
+        )
+        for offset in (0, 1_000_000)
+    )
+    agree(far, near, error=FLOAT32_ERROR)
+
+
+def test_no_position_turns_nothing(agree):
+    qkv, _, _ = draw(1, 20, 1, 16)
+    still = rotary_turns(torch.zeros(20, dtype=torch.int64), 16, torch.float64)
+    q, k, v = qkv.chunk(3, 2)
+    expected = attention(q, k, v, intervals=Intervals.window(5))
+    agree(rotary_attention(qkv, still, window=5), expected)
+
+
+def test_a_row_is_the_same_beside_any_others_and_on_any_number_of_threads():
+    inputs = draw(5, 50, 2, 16)
+    with_others = run(*inputs, torch.float32, window=20, implementation="numba")
+    alone = run(
+        inputs[0][3:4], inputs[1][3:4], inputs[2], torch.float32, window=20, implementation="numba"
+    )
+    assert torch.equal(with_others[0][3:4], alone[0])
+    assert torch.equal(with_others[1][3:4], alone[1])
+    before = torch.get_num_threads()
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            again = run(*inputs, torch.float32, window=20, implementation="numba")
+            assert torch.equal(again[0], with_others[0])
+            assert torch.equal(again[1], with_others[1])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_units_are_shared_without_gap_or_overlap():
+    before = torch.get_num_threads()
+    try:
+        for number, units in ((1, 5), (3, 7), (4, 2)):
+            torch.set_num_threads(number)
+            seen = []
+            threads.share(lambda first, end, s=seen: s.extend(range(first, end)), units)
+            assert sorted(seen) == list(range(units))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_future_and_what_left_the_window_have_no_weight_at_all():
+    qkv, _, turns = (x.float() for x in draw(1, 60, 1, 16))
+    out = rotary_attention(qkv, turns, window=10, implementation="numba")
+    loud = qkv.clone()
+    loud[:, 40] = 1e4
+    moved = (rotary_attention(loud, turns, window=10, implementation="numba") != out).any(-1)
+    assert moved[0, :, 0].nonzero()[:, 0].tolist() == list(range(40, 50))
+
+
+def test_large_scores_do_not_overflow(agree):
+    qkv, grad, turns = draw(1, 70, 1, 16)
+    expected = run(qkv * 30, grad, turns, torch.float64, implementation="reference")
+    actual = run(qkv * 30, grad, turns, torch.float32, implementation="numba")
+    # Scores of 10,000 carry rounding errors of 1e-3, and so do weights.
+    agree(actual[0], expected[0], error=0.1)
+    assert torch.isfinite(actual[1]).all()
+
+
+def test_inputs_with_strides_are_taken_as_they_are(agree):
+    qkv, grad, turns = (x.float() for x in draw(2, 20, 2, 16))
+    wide = torch.zeros(2, 20, 6, 32)
+    wide[..., ::2] = qkv
+    strided = run(wide[..., ::2], grad, turns, torch.float32, implementation="numba")
+    plain = run(qkv, grad, turns, torch.float32, implementation="numba")
+    assert torch.equal(strided[0], plain[0])
+    assert torch.equal(strided[1], plain[1])
+
+
+def test_the_operator_keeps_torch_s_contract():
+    qkv, _, turns = (x.float() for x in draw(1, 20, 1, 16))
+    arguments = (qkv.requires_grad_(), turns, 7, 0.25)
+    torch.library.opcheck(
+        torch.ops.adbench.rotary_attention_cpu.default,
+        arguments,
+        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
+    )
+
+
+def test_a_kernel_with_a_wrong_band_is_noticed(monkeypatch):
+    """A planted fault: the window is one key too wide."""
+    inputs = draw(1, 40, 1, 16)
+    expected = run(*inputs, torch.float64, window=9, implementation="reference")
+    right = cpu.forward
+
+    def wrong(*arguments):
+        arguments = list(arguments)
+        arguments[7] += 1
+        right(*arguments)
+
+    monkeypatch.setattr(cpu, "forward", wrong)
+    actual = run(*inputs, torch.float32, window=9, implementation="numba")
+    assert (actual[0] - expected[0]).abs().max() > 100 * FLOAT32_ERROR
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"qkv": torch.zeros(1, 4, 5, 16)}, "qkv: must be"),
+        ({"qkv": torch.zeros(1, 4, 3, 7)}, "D even"),
+        ({"qkv": torch.zeros(1, 4, 3, 16, dtype=torch.int64)}, "floating"),
+        ({"turns": torch.zeros(5, 2, 16)}, "turns: must be"),
+        ({"turns": torch.zeros(4, 2, 16, dtype=torch.float64)}, "turns: must be"),
+        ({"window": 0}, "window"),
+        ({"implementation": "numba", "dropout": 0.1}, "no dropout"),
+        ({"implementation": "fast"}, "no implementation named 'fast'"),
+    ],
+)
+def test_wrong_arguments_are_named(change, says):
+    arguments = {"qkv": torch.zeros(1, 4, 3, 16), "turns": torch.zeros(4, 2, 16), **change}
+    with pytest.raises(ValueError, match=says):
+        rotary_attention(**arguments)
+
+
+def test_an_implementation_that_is_not_there_is_refused():
+    with pytest.raises(ImplementationUnavailableError, match="triton"):
+        rotary_attention(torch.zeros(1, 4, 3, 16), torch.zeros(4, 2, 16), implementation="triton")
+
+
+def test_numba_is_loaded_when_it_is_needed_and_not_before():
+    program = "import sys, adbench_kernels; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
