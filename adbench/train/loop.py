@@ -171,7 +171,7 @@ class _Training:
             saving = stopping or self.update % every == 0 or self.update == total
             if saving or self.update % _UPDATES_PER_LINE == 0:
                 self._write_line()
-            progress(self.update, total, f"loss {self.loss:.3f}")
+            progress(self.update, total, "" if math.isnan(self.loss) else f"loss {self.loss:.3f}")
             if saving:
                 self._save()
             if stopping:
