@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
@@ -26,6 +28,17 @@ Implementation = Literal[
 IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
 
 CUDA_ONLY = frozenset({"sdpa-efficient", "sdpa-cudnn"})
+OPTIONAL = frozenset({"triton", "numba"})
+"""Implementations whose name is also that of the package they need."""
+
+
+@cache
+def installed(package: str) -> bool:
+    """Whether an optional package can be imported."""
+    try:
+        return find_spec(package) is not None
+    except ValueError:  # it was imported, but has no spec
+        return False
 
 
 def require(name: str, *, op: str, provided: Mapping[str, object], device: torch.device) -> None:
@@ -51,4 +64,8 @@ def require(name: str, *, op: str, provided: Mapping[str, object], device: torch
         raise ImplementationUnavailableError(
             f"{op} has no {name!r} implementation{needs} (inputs are on {device}). "
             f"Available here: {', '.join(['auto', *here])}."
+        )
+    if name in OPTIONAL and not installed(name):
+        raise ImplementationUnavailableError(
+            f"{op} with {name!r} needs a package that is not installed: pip install {name}"
         )

@@ -18,8 +18,10 @@ from adbench_kernels import (
     RingCache,
     RingState,
     attention,
+    choice,
     ring_append,
     ring_attention,
+    ring_cache,
 )
 
 Draw = Callable[..., Tensor]
@@ -27,21 +29,32 @@ Agree = Callable[..., None]
 
 LANES = 5
 
+FLOAT32_ERROR = 2e-5
+"""Of values of order 1: scores of up to 50 products, in base 2, with an exponential of 2e-8."""
+
 
 class Steps:
     """Random steps in which lanes wait, bring fewer tokens than others, and reset at any time."""
 
-    def __init__(self, draw: Draw, heads: int, key_heads: int, num_new: int) -> None:
-        self.draw = draw
+    def __init__(
+        self,
+        draw: Draw,
+        heads: int,
+        key_heads: int,
+        num_new: int,
+        width: int = 8,
+        resets: float = 0.06,
+    ) -> None:
+        self.draw, self.width, self.resets = draw, width, resets
         self.heads, self.key_heads, self.num_new = heads, key_heads, num_new
         self.source = torch.Generator().manual_seed(7)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
         while True:
-            q = self.draw(LANES, self.num_new, self.heads, 8)
-            k, v = (self.draw(LANES, self.num_new, self.key_heads, 8) for _ in range(2))
+            q = self.draw(LANES, self.num_new, self.heads, self.width)
+            k, v = (self.draw(LANES, self.num_new, self.key_heads, self.width) for _ in range(2))
             count = torch.randint(0, self.num_new + 1, (LANES,), generator=self.source)
-            reset = torch.rand(LANES, generator=self.source) < 0.06
+            reset = torch.rand(LANES, generator=self.source) < self.resets
             yield q, k, v, count.int(), reset
 
 
@@ -93,6 +106,66 @@ def test_stepping_equals_banded_attention_row_by_row(
     assert longest > 2 * capacity, "the ring never wrapped: this test shows nothing"
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("heads", "key_heads", "width", "num_new", "window", "capacity"),
+    [
+        (2, 2, 16, 1, 1, 1),
+        (2, 2, 16, 1, 17, 17),
+        (4, 2, 16, 3, 15, 17),
+        (2, 1, 32, 1, 40, 48),
+        (2, 2, 48, 5, 33, 41),
+    ],
+)
+def test_the_cpu_kernel_equals_the_definition(
+    heads: int, key_heads: int, width: int, num_new: int, window: int, capacity: int,
+    threads: int, draw: Draw, agree: Agree,
+) -> None:  # fmt: skip
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    fast = RingCache(LANES, capacity, key_heads, width)
+    exact = RingCache(LANES, capacity, key_heads, width, torch.float64)
+    steps, most = Steps(draw, heads, key_heads, num_new, width, 0.2 / capacity), 0
+    try:
+        for index, (q, k, v, count, reset) in enumerate(steps):
+            ring_append(exact, k, v, count=count, reset=reset)
+            ring_append(fast, k.float(), v.float(), count=count, reset=reset)
+            right = ring_attention(q, exact, window=window, implementation="reference")
+            actual = ring_attention(q.float(), fast, window=window, implementation="numba")
+            agree(actual, right, error=FLOAT32_ERROR)
+            most = max(most, int(exact.state.length.max()))
+            if index == 8 * capacity:
+                break
+    finally:
+        torch.set_num_threads(before)
+    assert most > 2 * capacity, "the ring never wrapped: this test shows nothing"
+
+
+def test_the_cpu_kernel_takes_any_scores(draw: Draw, agree: Agree) -> None:
+    cache = RingCache(2, 20, 2, 16)
+    for _ in range(25):
+        q, k, v = (draw(2, 1, 2, 16, dtype=torch.float32) for _ in range(3))
+        ring_append(cache, k * 1e3, v)
+        out = ring_attention(q * 1e3, cache, window=20, implementation="numba")
+        right = ring_attention(q * 1e3, cache, window=20, implementation="reference")
+        agree(out, right, error=FLOAT32_ERROR)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_the_outcome_does_not_depend_on_the_number_of_threads(threads: int, draw: Draw) -> None:
+    cache = RingCache(5, 20, 3, 16)
+    for _ in range(25):
+        ring_append(cache, *(draw(5, 1, 3, 16, dtype=torch.float32) for _ in range(2)))
+    q = draw(5, 1, 3, 16, dtype=torch.float32)
+    before = torch.get_num_threads()
+    alone = ring_attention(q, cache, window=20, implementation="numba")
+    torch.set_num_threads(threads)
+    try:
+        assert torch.equal(ring_attention(q, cache, window=20, implementation="numba"), alone)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_layers_share_one_state(draw: Draw, agree: Agree) -> None:
     state = RingState(LANES, 8)
     layers = [RingCache(LANES, 8, 2, 8, torch.float64, state=state) for _ in range(3)]
@@ -122,10 +195,10 @@ def test_a_lane_that_waits_keeps_its_ring_and_gets_zero(draw: Draw) -> None:
     cache = RingCache(2, 4, 2, 8)
     k, v, q = (draw(2, 1, 2, 8, dtype=torch.float32) for _ in range(3))
     ring_append(cache, k, v)
-    before = cache.keys[1, :, :4].clone()
+    before = cache.keys[1, :, :, :4].clone()
     nan = torch.full_like(k, torch.nan)
     ring_append(cache, nan, nan, count=torch.tensor([1, 0]))
-    assert torch.equal(cache.keys[1, :, :4], before)
+    assert torch.equal(cache.keys[1, :, :, :4], before)
     out = ring_attention(q, cache, window=4)
     assert (out[1] == 0).all()
     ring_append(cache, k, v, count=torch.tensor([0, 1]))
@@ -225,3 +298,32 @@ def test_a_ring_too_small_for_its_new_tokens_is_refused() -> None:
 def test_what_cannot_run_here_raises() -> None:
     with pytest.raises(ImplementationUnavailableError, match="ring_attention has no 'triton'"):
         attend(implementation="triton")
+
+
+def test_the_cpu_kernel_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(ValueError, match=r"^implementation: 'numba' takes float32"):
+        attend(implementation="numba")  # head width 8
+
+
+def test_queries_may_be_differentiated(draw: Draw) -> None:
+    cache = RingCache(2, 4, 2, 16)
+    ring_append(cache, *(draw(2, 1, 2, 16, dtype=torch.float32) for _ in range(2)))
+    q = draw(2, 1, 2, 16, dtype=torch.float32).requires_grad_()
+    assert ring_attention(q, cache, window=4).requires_grad
+    with pytest.raises(ValueError, match="requires_grad True"):
+        ring_attention(q, cache, window=4, implementation="numba")
+
+
+def test_without_numba_auto_is_the_reference_and_numba_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(package: str) -> bool:
+        return False
+
+    monkeypatch.setattr(choice, "installed", nothing)
+    monkeypatch.setattr(ring_cache, "installed", nothing)
+    cache = RingCache(2, 4, 2, 16)
+    ring_append(cache, torch.zeros(2, 1, 2, 16), torch.zeros(2, 1, 2, 16))
+    assert (ring_attention(torch.zeros(2, 1, 2, 16), cache, window=4) == 0).all()
+    with pytest.raises(ImplementationUnavailableError, match="pip install numba"):
+        attend(implementation="numba")

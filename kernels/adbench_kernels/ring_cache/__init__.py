@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from adbench_kernels.choice import Implementation, require
+from adbench_kernels.choice import Implementation, installed, require
 from adbench_kernels.ring_cache.cache import RingCache, RingState, RingStep
 
 __all__ = ["RingCache", "RingState", "RingStep", "ring_append", "ring_attention"]
 
-_PROVIDED = {"reference": None}
+_PROVIDED = {"reference": None, "numba": None}
+_LANES = 16
 
 
 def ring_append(
@@ -48,7 +50,7 @@ def ring_append(
     Raises:
         ValueError: names the argument.
     """
-    lanes, key_heads, _, width = cache.keys.shape
+    lanes, key_heads, width, _ = cache.keys.shape
     for name, x in (("k", k), ("v", v)):
         if x.ndim != 4 or (x.shape[0], x.shape[2], x.shape[3]) != (lanes, key_heads, width):
             raise ValueError(
@@ -85,7 +87,8 @@ def ring_attention(
         count: how many of the n are real, as given to `ring_append`; none: take it from there.
         step: what `ring_append` returned; none: its last.
         scale: multiplies the scores; none: 1 / sqrt(D).
-        implementation: "auto" or "reference".
+        implementation: "reference"; "numba", for float32 on the CPU where D is a multiple of 16,
+            without gradients; "auto" takes "numba" where that fits and numba is installed.
 
     Returns:
         [B, n, H, D]; 0 for tokens that are not real.
@@ -94,7 +97,7 @@ def ring_attention(
         ValueError: names the argument.
         ImplementationUnavailableError: that implementation cannot run here.
     """
-    lanes, key_heads, _, width = cache.keys.shape
+    lanes, key_heads, width, _ = cache.keys.shape
     if q.ndim != 4 or (q.shape[0], q.shape[3]) != (lanes, width) or q.shape[2] % key_heads:
         raise ValueError(
             f"q: must be [B={lanes}, n, H = a multiple of {key_heads}, D={width}]; "
@@ -112,21 +115,57 @@ def ring_attention(
         )
     if count is not None and count.shape != (lanes,):
         raise ValueError(f"count: must be [{lanes}]; got {list(count.shape)}")
-    name = "reference" if implementation == "auto" else implementation
-    require(name, op="ring_attention", provided=_PROVIDED, device=q.device)
     factor = 1.0 / math.sqrt(width) if scale is None else scale
-    return _attend(q * factor, cache, step, window)
+    fits = (
+        q.device.type == "cpu"
+        and q.dtype == cache.keys.dtype == torch.float32
+        and width % _LANES == 0
+        and not (q.requires_grad and torch.is_grad_enabled())
+    )
+    if implementation == "auto":
+        implementation = "numba" if fits and installed("numba") else "reference"
+    require(implementation, op="ring_attention", provided=_PROVIDED, device=q.device)
+    if implementation == "reference":
+        return _reference(q * factor, cache, step, window)
+    if not fits:
+        raise ValueError(
+            f"implementation: 'numba' takes float32 on the CPU, head widths that are multiples of "
+            f"{_LANES}, and no gradients; got {q.dtype} on {q.device}, width {width}, "
+            f"requires_grad {q.requires_grad}"
+        )
+    return _numba(q, cache, step, window, factor)
 
 
-def _attend(q: Tensor, cache: RingCache, step: RingStep, window: int) -> Tensor:
-    lanes, key_heads, _, width = cache.keys.shape
+def _numba(q: Tensor, cache: RingCache, step: RingStep, window: int, scale: float) -> Tensor:
+    from adbench_kernels.ring_cache import cpu
+    from adbench_kernels.rotary_attention.threads import share
+
+    lanes, queries, heads, width = q.shape
+    key_heads, num_slots = cache.keys.shape[1], cache.keys.shape[3]
+    out = torch.empty(q.shape)
+    arrays = [
+        x.detach().contiguous().view(-1).numpy()
+        for x in (q, cache.keys, cache.values, step.length, step.count, out)
+    ]
+    sizes = (queries, heads, key_heads, width, num_slots, cache.capacity, window, scale)
+
+    def work(first: int, end: int) -> None:
+        scratch = np.empty(cpu.scratch_size(num_slots, width), np.float32)
+        cpu.attend(*arrays, *sizes, first, end, scratch)
+
+    share(work, lanes * key_heads)
+    return out
+
+
+def _reference(q: Tensor, cache: RingCache, step: RingStep, window: int) -> Tensor:
+    lanes, key_heads, width, _ = cache.keys.shape
     queries, heads = q.shape[1:3]
     groups = heads // key_heads
-    k_NCD = cache.keys.flatten(0, 1)[:, : cache.capacity]  # a view: the ring is never copied
+    k_NDC = cache.keys.flatten(0, 1)[:, :, : cache.capacity]  # a view: the ring is never copied
     v_NCD = cache.values.flatten(0, 1)[:, : cache.capacity]
-    q_BnGRD = q.reshape(lanes, queries, key_heads, groups, width).to(k_NCD.dtype)
+    q_BnGRD = q.reshape(lanes, queries, key_heads, groups, width).to(k_NDC.dtype)
     q_BGRnD = q_BnGRD.permute(0, 2, 3, 1, 4)
-    scores_NMC = torch.bmm(q_BGRnD.flatten(2, 3).flatten(0, 1), k_NCD.mT)  # M = R * n
+    scores_NMC = torch.bmm(q_BGRnD.flatten(2, 3).flatten(0, 1), k_NDC)  # M = R * n
     scores_BGRnC = scores_NMC.view(lanes, key_heads, groups, queries, cache.capacity)
     scores_BGRnC.add_(step.bias(window, scores_NMC.dtype)[:, None, None])
     weights_NMC = torch.softmax(scores_NMC, -1)

@@ -1,7 +1,9 @@
 """A ring of keys and values per lane, and the bookkeeping of what is where in it.
 
 B lanes, C slots (capacity), G key heads, D head width, n new tokens a step. Token p of a lane
-(counted from its last reset) lives in slot p mod C until token p + C takes its place.
+(counted from its last reset) lives in slot p mod C until token p + C takes its place. Slots are
+laid out in whole blocks of sixteen, and one block more: what is not to be kept goes there, so that
+a lane may wait without anybody having to look which ones do.
 """
 
 from __future__ import annotations
@@ -11,6 +13,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+SLOT_BLOCK = 16
+"""Slots that a CPU kernel reads at once: a cache line of float32."""
+
+
+def spill_slot(capacity: int) -> int:
+    """Where tokens go that are not real: the first slot of a block that is never read."""
+    return -(-capacity // SLOT_BLOCK) * SLOT_BLOCK
+
 
 @dataclass(frozen=True, eq=False)
 class RingStep:
@@ -19,7 +29,7 @@ class RingStep:
     Attributes:
         length: tokens of each lane since its reset, the new ones included, int64 [B].
         count: how many of the n tokens are real, int64 [B]; the first `count` are.
-        slot: where each goes, int64 [B, n]; C (a slot that is never read) for those that are not.
+        slot: where each goes, int64 [B, n]; `spill_slot(C)` for those that are not real.
         capacity: C.
     """
 
@@ -107,7 +117,7 @@ class RingState:
         before = self.length if reset is None else self.length.masked_fill(reset, 0)
         new_n = torch.arange(num_new, device=self.length.device)
         slot_Bn = (before[:, None] + new_n).remainder(self.capacity)
-        slot_Bn = slot_Bn.masked_fill(new_n >= count[:, None], self.capacity)
+        slot_Bn = slot_Bn.masked_fill(new_n >= count[:, None], spill_slot(self.capacity))
         self.length = before + count
         return RingStep(self.length, count, slot_Bn, self.capacity)
 
@@ -116,8 +126,8 @@ class RingCache:
     """Keys and values of one layer; a window of W tokens needs capacity >= W + n - 1.
 
     Attributes:
-        keys: [B, G, C + 1, D]; slot C takes what is not to be kept.
-        values: [B, G, C + 1, D].
+        keys: [B, G, D, slots]: the same number of neighbouring slots lies side by side.
+        values: [B, G, slots, D].
         state: bookkeeping, its own or shared with other layers.
         last_step: what `ring_append` last did.
     """
@@ -148,10 +158,9 @@ class RingCache:
         self.state = state
         self.last_step: RingStep | None = None
         # Zeros, not empty: an unwritten slot has weight 0, and 0 * NaN would be NaN.
-        self.keys = torch.zeros(
-            lanes, key_heads, capacity + 1, head_dim, dtype=dtype, device=device
-        )
-        self.values = torch.zeros_like(self.keys)
+        slots = spill_slot(capacity) + SLOT_BLOCK
+        self.keys = torch.zeros(lanes, key_heads, head_dim, slots, dtype=dtype, device=device)
+        self.values = torch.zeros(lanes, key_heads, slots, head_dim, dtype=dtype, device=device)
         self._lane = torch.arange(lanes, device=device)[:, None]
 
     @property
@@ -161,6 +170,6 @@ class RingCache:
 
     def write(self, k: Tensor, v: Tensor, step: RingStep) -> None:
         """Put new keys and values [B, n, G, D] into their slots."""
-        self.keys[self._lane, :, step.slot] = k.to(self.keys.dtype)
+        self.keys[self._lane, :, :, step.slot] = k.to(self.keys.dtype)
         self.values[self._lane, :, step.slot] = v.to(self.values.dtype)
         self.last_step = step
