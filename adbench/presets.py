@@ -14,6 +14,7 @@ from adbench.config import (
     EvaluateConfig,
     ModelConfig,
     RunConfig,
+    Scalar,
     SourceConfig,
     TasksConfig,
     TrainConfig,
@@ -30,7 +31,7 @@ def smoke(family: TaskFamily) -> RunConfig:
     return RunConfig(
         env=family.name,
         tasks=_tasks(family, train=8, validation=2, test=4),
-        source=SourceConfig(name=source_for(family)),
+        source=_source(family),
         collect=CollectConfig(
             learners_per_task=2,
             episodes=_between(2, 400 // tokens, 40),
@@ -46,7 +47,11 @@ def smoke(family: TaskFamily) -> RunConfig:
             warmup_updates=5,
             checkpoint_updates=10,
         ),
-        evaluate=EvaluateConfig(episodes=_between(2, 120 // tokens, 6), lanes_per_task=2),
+        evaluate=EvaluateConfig(
+            episodes=_between(2, 120 // tokens, 6),
+            lanes_per_task=2,
+            source_episodes=_between(1, 100 // tokens, 20),
+        ),
     )
 
 
@@ -59,13 +64,15 @@ def quick(family: TaskFamily) -> RunConfig:
     window = _between(64, 20 * tokens, 512)
     shown = max(2, window // tokens)  # episodes that fit a query's sight
     episodes = 100 if family.num_tabular_states else 200
-    tasks = _tasks(family, train=200, validation=16, test=32)
-    # About three million environment steps: minutes for a plain gymnasium environment.
+    # About three million environment steps: minutes for a plain gymnasium environment. Choosing
+    # the settings of `source-best` takes as many: 13 settings of 64 learners each.
     learners = _between(16, 3_000_000 // (episodes * family.max_episode_steps), 2000)
+    choosing = 3_000_000 // (13 * 64)
+    tasks = _tasks(family, train=min(200, learners), validation=16, test=32)
     return RunConfig(
         env=family.name,
         tasks=tasks,
-        source=SourceConfig(name=source_for(family)),
+        source=_source(family),
         collect=CollectConfig(
             learners_per_task=max(1, learners // (tasks.train or learners)),
             episodes=episodes,
@@ -77,7 +84,11 @@ def quick(family: TaskFamily) -> RunConfig:
             subsample=max(1, episodes // shown),
             batch_sequences=_between(8, 13_440 // window, 128),
         ),
-        evaluate=EvaluateConfig(episodes=_between(10, 2 * shown, 50), lanes_per_task=4),
+        evaluate=EvaluateConfig(
+            episodes=_between(10, 2 * shown, 50),
+            lanes_per_task=4,
+            source_episodes=_between(20, choosing // family.max_episode_steps, episodes),
+        ),
     )
 
 
@@ -149,6 +160,13 @@ def source_for(family: TaskFamily) -> str:
     if family.num_tabular_states:
         return "q-lambda"
     return "a2c"
+
+
+def _source(family: TaskFamily) -> SourceConfig:
+    """That source, with settings for one actor a learner."""
+    name = source_for(family)
+    one_actor: dict[str, Scalar] = {"hidden_width": 64, "hidden_layers": 1, "learning_rate": 3e-3}
+    return SourceConfig(name=name, settings=one_actor if name == "a2c" else {})
 
 
 def _tasks(family: TaskFamily, *, train: int, validation: int, test: int) -> TasksConfig:
