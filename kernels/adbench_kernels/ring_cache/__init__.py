@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adbench_kernels.choice import Implementation, installed, require
+from adbench_kernels.ring_cache import reference
 from adbench_kernels.ring_cache.cache import RingCache, RingState, RingStep
 
 __all__ = ["RingCache", "RingState", "RingStep", "ring_append", "ring_attention"]
@@ -50,7 +51,7 @@ def ring_append(
     Raises:
         ValueError: names the argument.
     """
-    lanes, key_heads, width, _ = cache.keys.shape
+    lanes, key_heads, _, width, _ = cache.keys.shape
     for name, x in (("k", k), ("v", v)):
         if x.ndim != 4 or (x.shape[0], x.shape[2], x.shape[3]) != (lanes, key_heads, width):
             raise ValueError(
@@ -97,7 +98,7 @@ def ring_attention(
         ValueError: names the argument.
         ImplementationUnavailableError: that implementation cannot run here.
     """
-    lanes, key_heads, width, _ = cache.keys.shape
+    lanes, key_heads, _, width, _ = cache.keys.shape
     if q.ndim != 4 or (q.shape[0], q.shape[3]) != (lanes, width) or q.shape[2] % key_heads:
         raise ValueError(
             f"q: must be [B={lanes}, n, H = a multiple of {key_heads}, D={width}]; "
@@ -126,7 +127,7 @@ def ring_attention(
         implementation = "numba" if fits and installed("numba") else "reference"
     require(implementation, op="ring_attention", provided=_PROVIDED, device=q.device)
     if implementation == "reference":
-        return _reference(q * factor, cache, step, window)
+        return reference.ring_attention(q, cache, step, window, factor)
     if not fits:
         raise ValueError(
             f"implementation: 'numba' takes float32 on the CPU, head widths that are multiples of "
@@ -141,36 +142,17 @@ def _numba(q: Tensor, cache: RingCache, step: RingStep, window: int, scale: floa
     from adbench_kernels.rotary_attention.threads import share
 
     lanes, queries, heads, width = q.shape
-    key_heads, num_slots = cache.keys.shape[1], cache.keys.shape[3]
+    key_heads, blocks = cache.keys.shape[1:3]
     out = torch.empty(q.shape)
+    q = q.detach().contiguous()
     arrays = [
-        x.detach().contiguous().view(-1).numpy()
-        for x in (q, cache.keys, cache.values, step.length, step.count, out)
+        x.view(-1).numpy() for x in (q, cache.keys, cache.values, step.length, step.count, out)
     ]
-    sizes = (queries, heads, key_heads, width, num_slots, cache.capacity, window, scale)
+    sizes = (queries, heads, key_heads, width, blocks, cache.capacity, window, scale)
 
     def work(first: int, end: int) -> None:
-        scratch = np.empty(cpu.scratch_size(num_slots, width), np.float32)
+        scratch = np.empty(cpu.scratch_size(blocks, width), np.float32)
         cpu.attend(*arrays, *sizes, first, end, scratch)
 
     share(work, lanes * key_heads)
     return out
-
-
-def _reference(q: Tensor, cache: RingCache, step: RingStep, window: int) -> Tensor:
-    lanes, key_heads, width, _ = cache.keys.shape
-    queries, heads = q.shape[1:3]
-    groups = heads // key_heads
-    k_NDC = cache.keys.flatten(0, 1)[:, :, : cache.capacity]  # a view: the ring is never copied
-    v_NCD = cache.values.flatten(0, 1)[:, : cache.capacity]
-    q_BnGRD = q.reshape(lanes, queries, key_heads, groups, width).to(k_NDC.dtype)
-    q_BGRnD = q_BnGRD.permute(0, 2, 3, 1, 4)
-    scores_NMC = torch.bmm(q_BGRnD.flatten(2, 3).flatten(0, 1), k_NDC)  # M = R * n
-    scores_BGRnC = scores_NMC.view(lanes, key_heads, groups, queries, cache.capacity)
-    scores_BGRnC.add_(step.bias(window, scores_NMC.dtype)[:, None, None])
-    weights_NMC = torch.softmax(scores_NMC, -1)
-    out_NMD = torch.bmm(weights_NMC, v_NCD)
-    out_BGRnD = out_NMD.view(lanes, key_heads, groups, queries, width)
-    out_BnHD = out_BGRnD.permute(0, 3, 1, 2, 4).flatten(2, 3)
-    real_Bn = torch.arange(queries, device=q.device) < step.count[:, None]
-    return torch.where(real_Bn[:, :, None, None], out_BnHD, out_BnHD.new_zeros(())).to(q.dtype)

@@ -9,6 +9,7 @@ a lane may wait without anybody having to look which ones do.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -43,6 +44,11 @@ class RingStep:
     def num_new(self) -> int:
         """n."""
         return self.slot.shape[1]
+
+    @cached_property
+    def place(self) -> tuple[Tensor, Tensor]:
+        """`slot` as a block of slots and a place within it, int64 [B, n] each."""
+        return self.slot // SLOT_BLOCK, self.slot % SLOT_BLOCK
 
     def visible(self, window: int) -> Tensor:
         """Which slots each new token sees, bool [B, n, C]: the last `window` tokens up to itself.
@@ -126,8 +132,8 @@ class RingCache:
     """Keys and values of one layer; a window of W tokens needs capacity >= W + n - 1.
 
     Attributes:
-        keys: [B, G, D, slots]: the same number of neighbouring slots lies side by side.
-        values: [B, G, slots, D].
+        keys: [B, G, blocks, D, 16]: slot s is the s % 16-th of block s // 16.
+        values: the same.
         state: bookkeeping, its own or shared with other layers.
         last_step: what `ring_append` last did.
     """
@@ -158,9 +164,10 @@ class RingCache:
         self.state = state
         self.last_step: RingStep | None = None
         # Zeros, not empty: an unwritten slot has weight 0, and 0 * NaN would be NaN.
-        slots = spill_slot(capacity) + SLOT_BLOCK
-        self.keys = torch.zeros(lanes, key_heads, head_dim, slots, dtype=dtype, device=device)
-        self.values = torch.zeros(lanes, key_heads, slots, head_dim, dtype=dtype, device=device)
+        blocks = spill_slot(capacity) // SLOT_BLOCK + 1
+        shape = (lanes, key_heads, blocks, head_dim, SLOT_BLOCK)
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
         self._lane = torch.arange(lanes, device=device)[:, None]
 
     @property
@@ -170,6 +177,13 @@ class RingCache:
 
     def write(self, k: Tensor, v: Tensor, step: RingStep) -> None:
         """Put new keys and values [B, n, G, D] into their slots."""
-        self.keys[self._lane, :, :, step.slot] = k.to(self.keys.dtype)
-        self.values[self._lane, :, step.slot] = v.to(self.values.dtype)
+        block, within = step.place
+        self.keys[self._lane, :, block, :, within] = k.to(self.keys.dtype)
+        self.values[self._lane, :, block, :, within] = v.to(self.values.dtype)
         self.last_step = step
+
+    def by_slot(self) -> tuple[Tensor, Tensor]:
+        """Keys and values in the order of slots, [B, G, C, D] each (copies)."""
+        kept = slice(0, self.capacity)
+        k, v = (x.transpose(-1, -2).flatten(2, 3)[:, :, kept] for x in (self.keys, self.values))
+        return k, v

@@ -4,9 +4,10 @@ B lanes, n new tokens, H query heads, G key heads, R = H / G, D = 16 C head widt
 into B * G units, each a key head of a lane, so the outcome does not depend on how many threads
 share the units.
 
-The tokens that a query sees lie in one run of slots, or in two where the ring has wrapped. Sixteen
-slots at a time: their scores are a row of sixteen lanes, because keys are stored slot by slot along
-memory; values, stored by slot, are then summed with those weights as scalars.
+The tokens that a query sees lie in one run of slots, or in two where the ring has wrapped. Keys and
+values lie in blocks of sixteen slots: a block is one stretch of memory, read from end to end, in
+which the sixteen slots' first numbers lie side by side, then their second. So a block's scores are
+sixteen lanes, and its values are summed in lanes too; only the end adds up across lanes.
 """
 
 # What is called here are numba intrinsics, which take other arguments than their Python twins.
@@ -26,26 +27,31 @@ from adbench_kernels.rotary_attention import lanes
 from adbench_kernels.rotary_attention.lanes import (
     WIDTH,
     add,
+    add_scaled_rows,
+    dot_rows,
     exp2,
     in_band,
     larger,
     load,
-    load_tile,
     multiply,
     spread,
+    spread_tile,
     store,
     subtract,
+    sum_rows,
     total,
-    weighted_sum,
+    transpose,
+    zero_tile,
 )
 
 LOG2_E = math.log2(math.e)
+_TILE = WIDTH * WIDTH
 _NOTHING = np.float32(-1e30)  # a score that no real one falls below; -inf - -inf would be NaN
 
 
-def scratch_size(num_slots: int, head_dim: int) -> int:
+def scratch_size(num_blocks: int, head_dim: int) -> int:
     """Float32 numbers that `attend` needs to work in."""
-    return head_dim + num_slots + 3 * WIDTH
+    return head_dim + (num_blocks + 2) * WIDTH
 
 
 def _compiled(function: Callable[..., None]) -> Any:
@@ -61,18 +67,18 @@ def _compiled(function: Callable[..., None]) -> Any:
 def _kernel(source_of_lanes: str) -> Any:
     def attend(
         q: Any, keys: Any, values: Any, length: Any, count: Any, out: Any,
-        num_new: int, heads: int, key_heads: int, head_dim: int, num_slots: int, capacity: int,
+        num_new: int, heads: int, key_heads: int, head_dim: int, num_blocks: int, capacity: int,
         window: int, scale: float, first_unit: int, end_unit: int, scratch: Any,
     ) -> None:  # fmt: skip
         _ = source_of_lanes
         parts, groups = head_dim // WIDTH, heads // key_heads
         at_w = head_dim  # weights of the blocks that are visited, one after the other
-        at_peak = at_w + num_slots + WIDTH
+        at_peak = at_w + (num_blocks + 1) * WIDTH
         factor = spread(np.float32(scale * LOG2_E))  # exponentials are taken in base 2
         nothing, zero = spread(_NOTHING), spread(np.float32(0.0))
         for unit in range(first_unit, end_unit):
             b, g = unit // key_heads, unit % key_heads
-            ring = unit * num_slots * head_dim
+            ring = unit * num_blocks * WIDTH * head_dim
             for i in range(num_new):
                 token = length[b] - count[b] + i
                 oldest = max(0, token - window + 1)
@@ -91,18 +97,21 @@ def _kernel(source_of_lanes: str) -> Any:
                     for c in range(parts):
                         at = c * WIDTH
                         store(multiply(load(q, base + at), factor), scratch, at)
+                    for c in range(parts):
+                        q_tile, at = spread_tile(scratch, c * WIDTH), at_w
+                        for run in range(2):
+                            low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
+                            for slot in range(low // WIDTH * WIDTH, high, WIDTH):
+                                start = load(scratch, at) if c > 0 else zero
+                                k_at = ring + slot * head_dim + c * _TILE
+                                store(dot_rows(q_tile, keys, k_at, start), scratch, at)
+                                at += WIDTH
                     peak, at = nothing, at_w
                     for run in range(2):
                         low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
                         for slot in range(low // WIDTH * WIDTH, high, WIDTH):
-                            score = zero
-                            for c in range(parts):
-                                k_at = ring + c * WIDTH * num_slots + slot
-                                tile = load_tile(keys, k_at, num_slots)
-                                score = weighted_sum(tile, scratch, c * WIDTH, score)
-                            score = in_band(score, slot - low, high - low, nothing)
+                            score = in_band(load(scratch, at), slot - low, high - low, nothing)
                             peak = larger(peak, score)
-                            store(score, scratch, at)
                             at += WIDTH
                     store(peak, scratch, at_peak)
                     highest = scratch[at_peak]
@@ -119,15 +128,16 @@ def _kernel(source_of_lanes: str) -> Any:
                             at += WIDTH
                     share = spread(np.float32(1.0) / total(sums))
                     for c in range(parts):
-                        summed, at = zero, at_w
+                        summed, at = zero_tile(), at_w
                         for run in range(2):
                             low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
                             for slot in range(low // WIDTH * WIDTH, high, WIDTH):
-                                v_at = ring + slot * head_dim + c * WIDTH
-                                tile = load_tile(values, v_at, head_dim)
-                                summed = weighted_sum(tile, scratch, at, summed)
+                                v_at = ring + slot * head_dim + c * _TILE
+                                weight = load(scratch, at)
+                                summed = add_scaled_rows(summed, values, v_at, weight)
                                 at += WIDTH
-                        store(multiply(summed, share), out, base + c * WIDTH)
+                        weighed = multiply(sum_rows(transpose(summed)), share)
+                        store(weighed, out, base + c * WIDTH)
 
     return _compiled(attend)
 

@@ -328,3 +328,80 @@ def scale_rows(typing, rows, array, at):
         return _pack(context, builder, [builder.fmul(row, weight) for row, weight in both])
 
     return tile(tile, array, types.intp), code
+
+
+@intrinsic
+def spread_tile(typing, array, at):
+    """Sixteen vectors: the k-th is array[at + k] in all lanes."""
+
+    def code(context, builder, signature, values):
+        vectors = _scalars(context, builder, signature.args[0], *values)
+        return _pack(context, builder, list(vectors))
+
+    return tile(array, types.intp), code
+
+
+def _stored_rows(context, builder, kind, array, at):
+    """The sixteen vectors that lie one after the other at array[at]."""
+    for k in range(WIDTH):
+        here = builder.add(at, ir.Constant(at.type, k * WIDTH))
+        yield _load(builder, _pointer(context, builder, kind, array, here))
+
+
+@intrinsic
+def dot_rows(typing, rows, array, at, start):
+    """start + sum over k of rows[k] * array[at + 16 k :][:16]."""
+
+    def code(context, builder, signature, values):
+        rows_value, array_value, at_value, start_value = values
+        stored = _stored_rows(context, builder, signature.args[1], array_value, at_value)
+        chains = [start_value, None]
+        for k, (row, other) in enumerate(zip(_unpack(builder, rows_value), stored, strict=True)):
+            before = chains[k % 2]
+            chains[k % 2] = (
+                builder.fmul(row, other)
+                if before is None
+                else _call(builder, "fma", row, other, before)
+            )
+        return builder.fadd(*chains)
+
+    return lanes(tile, array, types.intp, lanes), code
+
+
+@intrinsic
+def add_scaled_rows(typing, rows, array, at, vector):
+    """rows[k] + vector * array[at + 16 k :][:16] for every k."""
+
+    def code(context, builder, signature, values):
+        rows_value, array_value, at_value, vector_value = values
+        stored = _stored_rows(context, builder, signature.args[1], array_value, at_value)
+        both = zip(_unpack(builder, rows_value), stored, strict=True)
+        return _pack(
+            context, builder, [_call(builder, "fma", vector_value, s, row) for row, s in both]
+        )
+
+    return tile(tile, array, types.intp, lanes), code
+
+
+@intrinsic
+def zero_tile(typing):
+    """Sixteen vectors of zeros."""
+
+    def code(context, builder, signature, values):
+        return _pack(context, builder, [_constant(0.0)] * WIDTH)
+
+    return tile(), code
+
+
+@intrinsic
+def sum_rows(typing, rows):
+    """Sum of the sixteen vectors."""
+
+    def code(context, builder, signature, values):
+        vectors = _unpack(builder, values[0])
+        while len(vectors) > 1:
+            halves = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [builder.fadd(a, b) for a, b in halves]
+        return vectors[0]
+
+    return lanes(tile), code
