@@ -185,9 +185,10 @@ def steps_needed(results: Results) -> str | None:
         for share, target in efficiency["targets"].items():
             if target is not None:
                 axis.axhline(target, color=LIGHT, linewidth=1.0, linestyle="--", zorder=0)
-                axis.text(
-                    0.003, target, f"{share} % of the way from random to optimal", fontsize=7.5,
-                    color=GREY, va="bottom", transform=axis.get_yaxis_transform(),
+                axis.annotate(
+                    f"{share} %", (0.997, target),
+                    xytext=(0, -3), xycoords=axis.get_yaxis_transform(),
+                    textcoords="offset points", fontsize=8.5, color=GREY, ha="right", va="top",
                 )  # fmt: skip
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

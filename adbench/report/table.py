@@ -62,9 +62,9 @@ def columns(results: Results, test_set: str) -> list[Column]:
             "worst quarter", "worst 1/4", "worst_quarter_mean", "score, worst quarter of tasks"
         ),
         Column("under half", "< half", share, _share_under_half),
-        _number("IQM", None, "iqm", "interquartile mean of the tasks' scores"),
         _episodes("episodes to 50 %", "to 50 %", "episodes_to_50"),
         _episodes("episodes to 90 %", "to 90 %", "episodes_to_90"),
+        _number("IQM", None, "iqm", "score, tasks between the quartiles (interquartile mean)"),
         _amount("updates", None, results["updates"], f"gradient updates {taken}"),
         _amount("tokens", "tokens", results["tokens"], f"tokens read {taken}"),
     ]

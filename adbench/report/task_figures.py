@@ -43,6 +43,7 @@ def task_panels(record: Record) -> tuple[str, int] | None:
     if len(order) > MOST_PANELS:
         order = order[np.linspace(0, len(order) - 1, MOST_PANELS).round().astype(int)]
     columns = next(count for count in (4, 6, 8, 10) if len(order) <= count * 6 or count == 10)
+    columns = min(columns, len(order))
     rows = math.ceil(len(order) / columns)
     with drawing():
         figure = Figure(figsize=(9.2, 0.75 + (1.5 if columns <= 4 else 1.15) * rows))
@@ -153,9 +154,11 @@ def _final(returns: Floats, record: Record) -> Floats:
 def _thinned(returns: Floats, most: int) -> tuple[NDArray[np.float64], Floats]:
     """Episode numbers and returns [S, E] as so many points at most, each a mean of neighbours."""
     episodes = returns.shape[-1]
-    parts = np.array_split(np.arange(episodes), min(most, episodes))
-    middle = np.array([part.mean() + 1 for part in parts])
-    return middle, np.stack([returns[:, part].mean(axis=1) for part in parts], axis=1)
+    size = -(-episodes // most)
+    starts = np.arange(0, episodes, size)
+    ends = np.minimum(starts + size, episodes)
+    means = np.add.reduceat(returns, starts, axis=1) / (ends - starts)
+    return (starts + ends + 1) / 2, means
 
 
 def _beside(count: int) -> Floats:

@@ -150,7 +150,7 @@ def fake_run(
                     low=low,
                     high=high,
                 )
-    training = {
+    training: dict[tuple[str, int], Training] = {
         (method, seed): Training(updates=1000, tokens=26_880_000, parameters=210_000)
         for method in ("ad", "ed", "ad-shuffled")
         for seed in seeds

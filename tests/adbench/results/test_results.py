@@ -215,7 +215,7 @@ def _word_deep_in_per_task(results: dict[str, Any]) -> None:
     results["per_task"]["ad"][2][3][11] = "much"
 
 
-FAULTS = {
+FAULTS: dict[Callable[[dict[str, Any]], None], str] = {
     _unknown_field: "colour",
     _unknown_method: "dad",
     _lost_field: "random_return",

@@ -157,9 +157,9 @@ def test_equal_generators_give_equal_intervals_and_others_do_not() -> None:
 
 
 def test_drawing_touches_no_global_generator() -> None:
-    before = np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+    before = str(np.random.get_state())
     draw_resamples(3, 4, rng())
-    assert (np.random.get_state()[1] == before).all()  # type: ignore[index]
+    assert str(np.random.get_state()) == before
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_one_seed_resamples_its_tasks() -> None:
 
 def test_an_interval_holds_the_middle_95_percent() -> None:
     low, high = stats.interval(np.arange(0.0, 1001.0))
-    assert (low, high) == (pytest.approx(25.0), pytest.approx(975.0))
+    assert [float(low), float(high)] == pytest.approx([25.0, 975.0])
 
 
 def test_without_spread_the_interval_is_a_point() -> None:
