@@ -118,9 +118,12 @@ class Lanes:
         self, purpose: str, channels: int, *, device: torch.device | str = "cpu"
     ) -> LaneNoise:
         """Noise for one purpose ("action", "env"); purposes never share a stream."""
+        return LaneNoise(self.keys(purpose), channels, device=device)
+
+    def keys(self, purpose: str) -> list[np.ndarray]:
+        """One Philox key a lane for one purpose, each uint64 [2]."""
         tasks = self.tasks.detach().cpu().contiguous().numpy()
-        keys = [
+        return [
             key_of(self.seed, self.stage, purpose, task.tobytes(), lane)
             for task, lane in zip(tasks, self.lane_ids, strict=True)
         ]
-        return LaneNoise(keys, channels, device=device)

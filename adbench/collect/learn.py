@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adbench import plugins
+from adbench.allocator import keep_freed_memory
 from adbench.collect.ledger import Array, Ledger
 from adbench.collect.record import Keeper
 from adbench.collect.stream import transitions
@@ -126,6 +127,7 @@ def learn_online(
         ContractError: the environment does not keep its contract.
     """
     assert len(tasks) == len(learner_ids)
+    keep_freed_memory()
     actors, kept = source.actors, source.kept_actors or source.actors
     lanes = Lanes(
         seed,

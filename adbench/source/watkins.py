@@ -22,6 +22,10 @@ Array = np.ndarray[Any, Any]
 # Below this an eligibility moves no float32 value that matters, and its slot is freed.
 _LEAST_ELIGIBILITY = 1e-4
 
+# Values this near are tied. Faint traces and rounding leave differences that mean nothing; an order
+# by them would look like chance to whoever watches, and to a transformer that has to predict it.
+_TIE = np.float32(1e-5)
+
 _NOBODY = -1
 
 
@@ -119,13 +123,12 @@ def choose(
     for lane in range(states.shape[0]):
         row = values[lane // actors, states[lane]]
         best = row[0]
-        ties = 1
         for choice in range(1, choices):
-            if row[choice] > best:
-                best = row[choice]
-                ties = 1
-            elif row[choice] == best:
-                ties += 1
+            best = max(best, row[choice])
+        enough = best - _TIE
+        ties = 0
+        for choice in range(choices):
+            ties += row[choice] >= enough
         epsilon = epsilon_end
         if finished[lane] < epsilon_episodes:
             left = 1.0 - finished[lane] / epsilon_episodes
@@ -134,21 +137,21 @@ def choose(
         pick = noise[lane, 1]
         if noise[lane, 0] < epsilon:
             chosen = min(int(pick * choices), choices - 1)
-        elif last >= 0 and row[last] == best and pick < persistence:
+        elif last >= 0 and row[last] >= enough and pick < persistence:
             chosen = last
         else:
-            if last >= 0 and row[last] == best:
+            if last >= 0 and row[last] >= enough:
                 pick = (pick - persistence) / (1.0 - persistence)  # uniform again
             skip = min(int(pick * ties), ties - 1)
             chosen = 0
             for choice in range(choices):
-                if row[choice] == best:
+                if row[choice] >= enough:
                     if skip == 0:
                         chosen = choice
                         break
                     skip -= 1
         action[lane] = chosen
-        greedy[lane] = row[chosen] == best
+        greedy[lane] = row[chosen] >= enough
 
 
 @njit(cache=True, nogil=True)
@@ -173,8 +176,8 @@ def take_in(
     """One backup of every lane, in lane order within a learner.
 
     A truncated episode still has a future, so its last step bootstraps; a terminated one has
-    none. Replacing traces (Singh and Sutton 1996), cut before a choice that was not greedy (Watkins
-    1989).
+    none. Traces are replaced pair by pair (Singh and Sutton 1996) and cut before a choice that was
+    not greedy (Watkins 1989).
 
     Args:
         values: float32 [M, S, C]; changed.
@@ -208,12 +211,11 @@ def take_in(
             target += np.float32(discount) * best
         step = np.float32(learning_rate) * (target - table[pair])
         length = trace_lengths[lane] if greedy[lane] else 0
-        first_pair = states[lane] * choices
         kept = 0
         for slot in range(length):
             visited = trace_pairs[lane, slot]
-            if first_pair <= visited < first_pair + choices:
-                continue  # replaced: the state's newest choice takes all of its eligibility
+            if visited == pair:
+                continue  # replaced, not added to
             weight = trace_weights[lane, slot] * decay
             if weight < _LEAST_ELIGIBILITY:
                 continue
