@@ -1,0 +1,24 @@
+"""What docs/model.md shows is what happens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).parents[3] / "docs" / "model.md"
+
+
+def test_every_program_on_the_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(programs) == 4
+    for number, program in enumerate(programs):
+        exec(compile(program, f"program {number}", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "weights" in printed
+    assert "torch.Size([3, 5])" in printed
+    assert "after 9,600 tokens" in printed
+    assert float(re.search(r"loss (\d\.\d\d)", printed)[1]) < 1.0
+    assert "30 ['blocks.0.attention_norm.bias'" in printed
+    assert (tmp_path / "checkpoints" / "update-00000030" / "state.json").is_file()
