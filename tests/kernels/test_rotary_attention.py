@@ -20,7 +20,8 @@ from adbench_kernels import (
     rotary_turns,
     rotate,
 )
-from adbench_kernels.rotary_attention import cpu, threads
+from adbench_kernels.cpu import threads
+from adbench_kernels.rotary_attention import cpu
 
 FLOAT32_ERROR = 2e-6
 """Of outputs of order 1: sums of at most a few hundred products of 16 to 64 float32."""

@@ -138,8 +138,8 @@ def ring_attention(
 
 
 def _numba(q: Tensor, cache: RingCache, step: RingStep, window: int, scale: float) -> Tensor:
+    from adbench_kernels.cpu.threads import share
     from adbench_kernels.ring_cache import cpu
-    from adbench_kernels.rotary_attention.threads import share
 
     lanes, queries, heads, width = q.shape
     key_heads, blocks = cache.keys.shape[1:3]

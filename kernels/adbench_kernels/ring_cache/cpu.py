@@ -16,15 +16,12 @@ sixteen lanes, and its values are summed in lanes too; only the end adds up acro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
-from adbench_kernels.rotary_attention import lanes
-from adbench_kernels.rotary_attention.lanes import (
+from adbench_kernels.cpu.compiled import compiled, source_of_lanes
+from adbench_kernels.cpu.lanes import (
     WIDTH,
     add,
     add_scaled_rows,
@@ -54,23 +51,13 @@ def scratch_size(num_blocks: int, head_dim: int) -> int:
     return head_dim + (num_blocks + 2) * WIDTH
 
 
-def _compiled(function: Callable[..., None]) -> Any:
-    """Compile at first use; keep the machine code on disk where there is a place for it."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # numba's "no locator available": nothing here can be written
-        return numba.njit(nogil=True)(function)
-
-
-# Numba's cache knows when this file changes, not when `lanes` does. What a function closes over is
-# part of its key, so the kernel holds the text of that file.
-def _kernel(source_of_lanes: str) -> Any:
+def _kernel(source: str) -> Any:
     def attend(
         q: Any, keys: Any, values: Any, length: Any, count: Any, out: Any,
         num_new: int, heads: int, key_heads: int, head_dim: int, num_blocks: int, capacity: int,
         window: int, scale: float, first_unit: int, end_unit: int, scratch: Any,
     ) -> None:  # fmt: skip
-        _ = source_of_lanes
+        _ = source
         parts, groups = head_dim // WIDTH, heads // key_heads
         at_w = head_dim  # weights of the blocks that are visited, one after the other
         at_peak = at_w + (num_blocks + 1) * WIDTH
@@ -139,7 +126,7 @@ def _kernel(source_of_lanes: str) -> Any:
                         weighed = multiply(sum_rows(transpose(summed)), share)
                         store(weighed, out, base + c * WIDTH)
 
-    return _compiled(attend)
+    return compiled(attend)
 
 
-attend = _kernel(Path(lanes.__file__).read_text())
+attend = _kernel(source_of_lanes())

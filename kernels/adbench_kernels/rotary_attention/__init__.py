@@ -14,7 +14,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from adbench_kernels.choice import Implementation, require
+from adbench_kernels.choice import Implementation, installed, require
 from adbench_kernels.interval_attention import Intervals, attention
 from adbench_kernels.rotary_attention import reference
 from adbench_kernels.rotary_attention.library import rotary_attention_cpu

@@ -17,15 +17,13 @@ unit stay in its second-level cache, scores in the first.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 
-from adbench_kernels.rotary_attention import lanes
-from adbench_kernels.rotary_attention.lanes import (
+from adbench_kernels.cpu.compiled import compiled, source_of_lanes
+from adbench_kernels.cpu.lanes import (
     WIDTH,
     add,
     add_outer,
@@ -66,14 +64,6 @@ def backward_scratch(length: int, head_dim: int) -> int:
     return 4 * length * head_dim + 3 * head_dim * WIDTH + 2 * KEYS * WIDTH + 2 * WIDTH
 
 
-def _compiled(function: Callable[..., None]) -> Any:
-    """Compile at first use; keep the machine code on disk where there is a place for it."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # numba's "no locator available": nothing here can be written
-        return numba.njit(nogil=True)(function)
-
-
 @numba.njit
 def _turn_in(qkv: Any, at: int, turns: Any, t: int, head_dim: int, c: int) -> Any:
     x = load(qkv, at + c * WIDTH)
@@ -89,15 +79,13 @@ def _turn_back(x: Any, turns: Any, t: int, head_dim: int, c: int) -> Any:
     return subtract(multiply(x, cos), multiply(swap_pairs(x), sin))
 
 
-def _kernels(source_of_lanes: str) -> tuple[Any, Any]:
-    # Numba's cache knows when this file changes, not when `lanes` does. What a function closes
-    # over is part of its key, so both kernels hold the text of that file.
+def _kernels(source: str) -> tuple[Any, Any]:
     def forward(
         qkv: Any, turns: Any, out: Any, lse: Any,
         length: int, heads: int, head_dim: int, window: int, scale: float,
         first_unit: int, end_unit: int, scratch: Any,
     ) -> None:  # fmt: skip
-        _ = source_of_lanes
+        _ = source
         parts, row, out_row = head_dim // WIDTH, 3 * heads * head_dim, heads * head_dim
         ends = parts - 1  # the last part, where a score is whole
         at_k = 0
@@ -189,7 +177,7 @@ def _kernels(source_of_lanes: str) -> tuple[Any, Any]:
         length: int, heads: int, head_dim: int, window: int, scale: float,
         first_unit: int, end_unit: int, scratch: Any,
     ) -> None:  # fmt: skip
-        _ = source_of_lanes
+        _ = source
         parts, row, out_row = head_dim // WIDTH, 3 * heads * head_dim, heads * head_dim
         ends = parts - 1  # the last part, where a score is whole
         at_k = 0
@@ -300,7 +288,7 @@ def _kernels(source_of_lanes: str) -> tuple[Any, Any]:
                     store(_turn_back(dk, turns, t, head_dim, c), grad_qkv, to)
                     store(load(scratch, at_dv + at), grad_qkv, to + out_row)
 
-    return _compiled(forward), _compiled(backward)
+    return compiled(forward), compiled(backward)
 
 
-forward, backward = _kernels(Path(lanes.__file__).read_text())
+forward, backward = _kernels(source_of_lanes())

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adbench_kernels.rotary_attention.threads import share
+from adbench_kernels.cpu.threads import share
 
 torch.library.define(
     "adbench::rotary_attention_cpu",
