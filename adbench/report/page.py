@@ -100,8 +100,8 @@ def draw(results: Results) -> dict[str, Drawing]:
     if steps is not None:
         caption = (
             "Dashed: 50 % and 90 % of the way from random to optimal; dots: where a curve first "
-            "gets there. The sources are shown in full length. Dotted: a learner that copies the kept "
-            "episodes of the source."
+            "gets there. The sources are shown in full length. Dotted: a learner that copies the "
+            "kept episodes of the source."
         )
         found["steps"] = Drawing("steps.svg", steps, caption)
     return found
