@@ -8,8 +8,6 @@ writes that rotary positions cost on their own.
 from __future__ import annotations
 
 import math
-from functools import cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -22,6 +20,8 @@ from adbench_kernels.rotary_attention.turns import rotary_turns, rotate
 
 __all__ = ["rotary_attention", "rotary_turns", "rotate"]
 
+# Found once, here: torch.compile warns of caches and cannot look for packages.
+_NUMBA_IS_THERE = find_spec("numba") is not None
 _LANES = 16
 _OF_ATTENTION = ("blocked", "sdpa-math", "sdpa-efficient", "sdpa-flash", "sdpa-cudnn")
 _PROVIDED = dict.fromkeys(("reference", "numba", *_OF_ATTENTION))
@@ -58,9 +58,9 @@ def rotary_attention(
     width = qkv.shape[3]
     factor = 1.0 / math.sqrt(width) if scale is None else scale
     fits = qkv.device.type == "cpu" and qkv.dtype == torch.float32 and width % _LANES == 0
-    if implementation == "auto" and fits and dropout == 0.0 and _numba_is_there():
-        implementation = "numba"
     if implementation == "auto":
+        if fits and dropout == 0.0 and _NUMBA_IS_THERE:
+            return _vector(qkv, turns, window, factor)
         return _composed(qkv, turns, window, factor, dropout, implementation)
     require(implementation, op="rotary_attention", provided=_PROVIDED, device=qkv.device)
     if implementation == "reference":
@@ -73,15 +73,14 @@ def rotary_attention(
             f"{_LANES} and no dropout; got {qkv.dtype} on {qkv.device}, width {width}, dropout "
             f"{dropout}"
         )
+    return _vector(qkv, turns, window, factor)
+
+
+def _vector(qkv: Tensor, turns: Tensor, window: int | None, scale: float) -> Tensor:
     length = qkv.shape[1]
     span = length if window is None else min(window, length)
-    out: Tensor = rotary_attention_cpu(qkv, turns, span, factor)[0]
+    out: Tensor = rotary_attention_cpu(qkv, turns, span, scale)[0]
     return out
-
-
-@cache
-def _numba_is_there() -> bool:
-    return find_spec("numba") is not None
 
 
 def _composed(
