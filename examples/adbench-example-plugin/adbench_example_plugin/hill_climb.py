@@ -1,18 +1,15 @@
-"""`hill-climb`: a source that remembers its best string of actions and tries small changes to it.
+"""`hill-climb`: a source that remembers its best string of actions and departs from it to explore.
 
 It needs neither rewards that come early nor a table of states, only episodes that start alike.
-N lanes, T steps an episode, A actions.
+N lanes, T steps an episode.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from annotated_types import Gt, Le
 from torch import Tensor
 
-from adbench.config import Config, Scalar
+from adbench.config import Config, Probability, Scalar
 from adbench.errors import UsageError
 from adbench.noise import Lanes
 from adbench.source.base import Source, Transition
@@ -23,14 +20,15 @@ from adbench.tokens import Observation
 class HillClimbSettings(Config):
     """Settings of `hill-climb`."""
 
-    change: Annotated[float, Gt(0.0), Le(1.0)] = 0.2
-    """Probability with which a step of the best string is replaced by a random action."""
+    persist: Probability = 0.8
+    """Probability with which an exploring step repeats the action before it."""
 
 
 class HillClimb(Source):
-    """Plays its best string of actions with small changes, and keeps what earned at least as much.
+    """Follows its best string of actions up to a random step and explores from there.
 
-    Changes become rarer over the episodes of learning, and at their end it plays the best string.
+    A string that earned at least as much becomes the best. Exploring grows rarer over the episodes
+    of learning; at their end it plays the best string alone.
     """
 
     name = "hill-climb"
@@ -50,29 +48,34 @@ class HillClimb(Source):
         assert isinstance(settings, HillClimbSettings)
         if actors != 1:
             raise UsageError(f"hill-climb has one actor a learner; source.actors is {actors}.")
-        count, steps = len(lanes.lane_ids), family.max_episode_steps
-        self._change = settings.change
+        count, self._steps = len(lanes.lane_ids), family.max_episode_steps
+        self._persist = settings.persist
         self._choices = int(family.action_space.n)
-        # Two numbers a step: whether to change it, and to what. Keyed by lane, so a lane learns the
-        # same beside any others.
-        self._noise = lanes.noise("action", 2, device=device)
+        # Three numbers a step, keyed by lane: so a lane learns the same beside any other lanes.
+        self._noise = lanes.noise("action", 3, device=device)
         self._lane = torch.arange(count, device=device)
         self._clock = torch.zeros(count, dtype=torch.int64, device=device)
         self._episode = torch.zeros_like(self._clock)
-        self._best = torch.zeros(count, steps, dtype=torch.int64, device=device)
+        self._departs = torch.zeros_like(self._clock)
+        self._action = torch.zeros_like(self._clock)
+        self._best = torch.zeros(count, self._steps, dtype=torch.int64, device=device)
         self._tried = torch.zeros_like(self._best)
         self._best_return = torch.full((count,), -torch.inf, device=device)
         self._return = torch.zeros(count, device=device)
 
     def act(self, observation: Observation, state: dict[str, Tensor], step: int) -> Tensor:
-        """The best string's next action or a random one, int64 [N]."""
-        noise = self._noise.at(step)
-        left = 1.0 - self._episode / self.episodes
-        rate = torch.where(self._episode == 0, 1.0, self._change * left.clamp(min=0.0))
-        anything = (noise[:, 1] * self._choices).long()
-        action = torch.where(noise[:, 0] < rate, anything, self._best[self._lane, self._clock])
-        self._tried[self._lane, self._clock] = action
-        return action
+        """The best string's next action, or an exploring one, int64 [N]."""
+        coin, place, choice = self._noise.at(step).unbind(dim=1)
+        first = self._clock == 0
+        explores = coin < 1.0 - self._episode / self.episodes
+        departs = torch.where(explores, (place * self._steps).long(), self._steps)
+        self._departs = torch.where(first, departs.where(self._episode > 0, 0), self._departs)
+        repeats = (coin < self._persist) & ~first
+        explored = torch.where(repeats, self._action, (choice * self._choices).long())
+        known = self._best[self._lane, self._clock]
+        self._action = torch.where(self._clock < self._departs, known, explored)
+        self._tried[self._lane, self._clock] = self._action
+        return self._action
 
     def learn(self, transition: Transition, step: int) -> None:
         """Where an episode ended, keep its string if it earned as much as the best."""
@@ -88,4 +91,4 @@ class HillClimb(Source):
     @classmethod
     def candidates(cls) -> tuple[dict[str, Scalar], ...]:
         """Settings from which `source-best` is chosen."""
-        return tuple({"change": change} for change in (0.05, 0.1, 0.2, 0.3, 0.5))
+        return tuple({"persist": persist} for persist in (0.5, 0.6, 0.7, 0.8, 0.9))
