@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from importlib.util import find_spec
 from typing import Literal, get_args
 
@@ -32,13 +31,20 @@ OPTIONAL = frozenset({"triton", "numba"})
 """Implementations whose name is also that of the package they need."""
 
 
-@cache
-def installed(package: str) -> bool:
-    """Whether an optional package can be imported."""
+def _can_be_imported(package: str) -> bool:
     try:
         return find_spec(package) is not None
     except ValueError:  # it was imported, but has no spec
         return False
+
+
+# Looked up once, here: torch.compile can neither search for packages nor see through a cache.
+_INSTALLED = frozenset(name for name in OPTIONAL if _can_be_imported(name))
+
+
+def installed(package: str) -> bool:
+    """Whether one of `OPTIONAL` can be imported."""
+    return package in _INSTALLED
 
 
 def require(name: str, *, op: str, provided: Mapping[str, object], device: torch.device) -> None:

@@ -20,8 +20,6 @@ from adbench_kernels.rotary_attention.turns import rotary_turns, rotate
 
 __all__ = ["rotary_attention", "rotary_turns", "rotate"]
 
-# Found once, here: torch.compile warns of caches and cannot look for packages.
-_NUMBA_IS_THERE = find_spec("numba") is not None
 _LANES = 16
 _OF_ATTENTION = ("blocked", "sdpa-math", "sdpa-efficient", "sdpa-flash", "sdpa-cudnn")
 _PROVIDED = dict.fromkeys(("reference", "numba", *_OF_ATTENTION))
@@ -59,7 +57,7 @@ def rotary_attention(
     factor = 1.0 / math.sqrt(width) if scale is None else scale
     fits = qkv.device.type == "cpu" and qkv.dtype == torch.float32 and width % _LANES == 0
     if implementation == "auto":
-        if fits and dropout == 0.0 and _NUMBA_IS_THERE:
+        if fits and dropout == 0.0 and installed("numba"):
             return _vector(qkv, turns, window, factor)
         return _composed(qkv, turns, window, factor, dropout, implementation)
     require(implementation, op="rotary_attention", provided=_PROVIDED, device=qkv.device)
