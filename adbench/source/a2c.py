@@ -27,8 +27,9 @@ from adbench.tokens import Observation
 class A2CSettings(Config):
     """Settings of `a2c`; the defaults are the paper's (Laskin et al. 2022, table 4), where stated.
 
-    They are for 100 actors a learner. With one actor, `learning_rate` 0.003, `hidden_width` 64 and
-    `hidden_layers` 1 learn in hundreds of episodes and run several times faster.
+    They are for 100 actors a learner. With one actor, `learning_rate` 0.01, `discount` 0.9,
+    `hidden_width` 64 and `hidden_layers` 1 learn Dark Room in 100 episodes, and run ten times
+    faster.
     """
 
     hidden_width: Count = 128
@@ -230,13 +231,29 @@ class A2C(Source):
         """Twelve settings around what learns fastest with few actors."""
         small: dict[str, bool | int | float | str] = {"hidden_width": 64, "hidden_layers": 1}
         rows = (
-            (1e-3, 10, 0.01), (3e-3, 10, 0.01), (1e-2, 10, 0.01), (3e-2, 10, 0.01),
-            (3e-3, 20, 0.01), (1e-2, 20, 0.01), (1e-2, 5, 0.01), (3e-3, 5, 0.01),
-            (3e-3, 10, 0.05), (1e-2, 10, 0.05), (1e-2, 20, 0.05), (1e-2, 10, 0.002),
-        )  # fmt: skip
+            # learning rate, discount, unroll, entropy bonus
+            (1e-2, 0.9, 10, 0.01),
+            (1e-2, 0.9, 5, 0.01),
+            (1e-2, 0.9, 20, 0.01),
+            (1e-2, 0.9, 10, 0.05),
+            (2e-2, 0.9, 10, 0.01),
+            (3e-3, 0.9, 10, 0.01),
+            (1e-2, 0.8, 10, 0.01),
+            (1e-2, 0.95, 10, 0.01),
+            (1e-2, 0.95, 10, 0.05),
+            (3e-3, 0.95, 5, 0.01),
+            (1e-2, 0.99, 10, 0.01),
+            (3e-3, 0.99, 10, 0.01),
+        )
         return tuple(
-            {**small, "learning_rate": rate, "unroll_steps": steps, "entropy_bonus": bonus}
-            for rate, steps, bonus in rows
+            {
+                **small,
+                "learning_rate": rate,
+                "discount": discount,
+                "unroll_steps": steps,
+                "entropy_bonus": bonus,
+            }
+            for rate, discount, steps, bonus in rows
         )
 
     def _features_of(self, observation: Observation) -> Tensor:
