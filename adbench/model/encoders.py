@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from adbench.errors import UsageError
 from adbench.model.image import ImageEncoder
-from adbench.tokens import Observation
 
 # Bounds beyond this are "none": gymnasium writes the largest float where it means infinity.
 _LARGEST_BOUND = 1e6
@@ -100,7 +99,7 @@ class VectorEncoder(nn.Module):
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.register_buffer("bounded", torch.from_numpy(bounded), persistent=False)
         self.layers = nn.Sequential(
-            nn.Linear(len(low), width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
+            nn.Linear(len(low), width), nn.GELU(), nn.Linear(width, width)
         )
 
     def forward(self, observation: Tensor) -> Tensor:
@@ -171,8 +170,3 @@ def is_image(space: spaces.Box) -> bool:
     """Whether a Box holds frames: bytes in two dimensions, or three of which one counts
     channels."""
     return space.dtype == np.uint8 and len(space.shape) in (2, 3) and min(space.shape[:2]) > 0
-
-
-def as_tensor(observation: Observation) -> Tensor:
-    """Any one tensor of an observation (for its device and leading shape)."""
-    return next(iter(observation.values())) if isinstance(observation, dict) else observation

@@ -80,6 +80,6 @@ class ImageEncoder(nn.Module):
         )
         x = x.transpose(1, 2).reshape(len(x), -1, *self.grid)  # [N, D, Y', X']
         for convolution in self.convolutions:
-            x = convolution(F.gelu(x, approximate="tanh"))
-        x = self.out(F.gelu(x, approximate="tanh").flatten(1))
+            x = convolution(F.gelu(x))
+        x = self.out(F.gelu(x).flatten(1))
         return cast(Tensor, x.view(*lead, -1))

@@ -8,11 +8,16 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from adbench_kernels import (
+    Implementation,
     ImplementationUnavailableError,
     Intervals,
     attention,
@@ -22,6 +27,11 @@ from adbench_kernels import (
 )
 from adbench_kernels.cpu import threads
 from adbench_kernels.rotary_attention import cpu
+
+Definition = Callable[..., tuple[Tensor, Tensor]]
+Agree = Callable[..., None]
+Shape = tuple[int, int, int, int, int | None]
+Inputs = tuple[Tensor, Tensor, Tensor]
 
 FLOAT32_ERROR = 2e-6
 """Of outputs of order 1: sums of at most a few hundred products of 16 to 64 float32."""
@@ -44,7 +54,7 @@ SHAPES = [
 IDS = [f"B{b}-T{t}-H{h}-D{d}-W{w}" for b, t, h, d, w in SHAPES]
 
 
-def draw(batch, length, heads, width, seed=0):
+def draw(batch: int, length: int, heads: int, width: int, seed: int = 0) -> Inputs:
     generator = torch.Generator().manual_seed(seed)
     qkv = torch.randn(batch, length, 3 * heads, width, generator=generator, dtype=torch.float64)
     grad = torch.randn(batch, length, heads, width, generator=generator, dtype=torch.float64)
@@ -52,15 +62,18 @@ def draw(batch, length, heads, width, seed=0):
     return qkv, grad, turns
 
 
-def run(qkv, grad, turns, dtype, **options):
+def run(
+    qkv: Tensor, grad: Tensor, turns: Tensor, dtype: torch.dtype, **options: Any
+) -> tuple[Tensor, Tensor]:
     qkv = qkv.to(dtype).clone().requires_grad_()
     out = rotary_attention(qkv, turns.to(dtype), **options)
-    out.backward(grad.to(dtype))
+    out.backward(grad.to(dtype))  # type: ignore[no-untyped-call]
+    assert qkv.grad is not None
     return out.detach(), qkv.grad
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=IDS)
-def test_the_vector_kernel_is_the_definition_with_its_gradient(shape, agree):
+def test_the_vector_kernel_is_the_definition_with_its_gradient(shape: Shape, agree: Agree) -> None:
     *sizes, window = shape
     inputs = draw(*sizes)
     expected = run(*inputs, torch.float64, window=window, implementation="reference")
@@ -70,7 +83,9 @@ def test_the_vector_kernel_is_the_definition_with_its_gradient(shape, agree):
 
 
 @pytest.mark.parametrize("implementation", ["auto", "blocked", "sdpa-math"])
-def test_turning_and_then_attending_is_the_same(implementation, agree):
+def test_turning_and_then_attending_is_the_same(
+    implementation: Implementation, agree: Agree
+) -> None:
     inputs = draw(2, 40, 2, 8)  # a head width that the vector kernel does not take
     expected = run(*inputs, torch.float64, window=9, implementation="reference")
     actual = run(*inputs, torch.float64, window=9, implementation=implementation)
@@ -78,7 +93,9 @@ def test_turning_and_then_attending_is_the_same(implementation, agree):
     agree(actual[1], expected[1], error=FLOAT64_ERROR)
 
 
-def test_the_definition_is_rotation_then_interval_attention(definition, agree):
+def test_the_definition_is_rotation_then_interval_attention(
+    definition: Definition, agree: Agree
+) -> None:
     qkv, _, turns = draw(2, 12, 2, 6)
     q, k, v = qkv.chunk(3, 2)
     expected, _ = definition(
@@ -87,7 +104,7 @@ def test_the_definition_is_rotation_then_interval_attention(definition, agree):
     agree(rotary_attention(qkv, turns, window=4, implementation="reference"), expected)
 
 
-def test_a_rotation_turns_neighbours_by_position_times_frequency():
+def test_a_rotation_turns_neighbours_by_position_times_frequency() -> None:
     x = torch.tensor([1.0, 0.0, 0.0, 2.0], dtype=torch.float64).expand(3, 1, 4)
     turned = rotate(x, rotary_turns(torch.tensor([0, 1, 5]), 4, torch.float64))[:, 0]
     for row, position in zip(turned, (0, 1, 5), strict=True):
@@ -96,7 +113,7 @@ def test_a_rotation_turns_neighbours_by_position_times_frequency():
         assert torch.allclose(row, torch.tensor(expected, dtype=torch.float64))
 
 
-def test_scores_depend_on_distances_however_far_out(agree):
+def test_scores_depend_on_distances_however_far_out(agree: Agree) -> None:
     qkv, _, _ = draw(1, 30, 2, 16)
     near, far = (
         rotary_attention(
@@ -107,7 +124,7 @@ def test_scores_depend_on_distances_however_far_out(agree):
     agree(far, near, error=FLOAT32_ERROR)
 
 
-def test_no_position_turns_nothing(agree):
+def test_no_position_turns_nothing(agree: Agree) -> None:
     qkv, _, _ = draw(1, 20, 1, 16)
     still = rotary_turns(torch.zeros(20, dtype=torch.int64), 16, torch.float64)
     q, k, v = qkv.chunk(3, 2)
@@ -115,7 +132,7 @@ def test_no_position_turns_nothing(agree):
     agree(rotary_attention(qkv, still, window=5), expected)
 
 
-def test_a_row_is_the_same_beside_any_others_and_on_any_number_of_threads():
+def test_a_row_is_the_same_beside_any_others_and_on_any_number_of_threads() -> None:
     inputs = draw(5, 50, 2, 16)
     with_others = run(*inputs, torch.float32, window=20, implementation="numba")
     alone = run(
@@ -134,19 +151,23 @@ def test_a_row_is_the_same_beside_any_others_and_on_any_number_of_threads():
         torch.set_num_threads(before)
 
 
-def test_units_are_shared_without_gap_or_overlap():
+def _note(seen: list[int], first: int, end: int) -> None:
+    seen.extend(range(first, end))
+
+
+def test_units_are_shared_without_gap_or_overlap() -> None:
     before = torch.get_num_threads()
     try:
         for number, units in ((1, 5), (3, 7), (4, 2)):
             torch.set_num_threads(number)
-            seen = []
-            threads.share(lambda first, end, s=seen: s.extend(range(first, end)), units)
+            seen: list[int] = []
+            threads.share(partial(_note, seen), units)
             assert sorted(seen) == list(range(units))
     finally:
         torch.set_num_threads(before)
 
 
-def test_the_future_and_what_left_the_window_have_no_weight_at_all():
+def test_the_future_and_what_left_the_window_have_no_weight_at_all() -> None:
     qkv, _, turns = (x.float() for x in draw(1, 60, 1, 16))
     out = rotary_attention(qkv, turns, window=10, implementation="numba")
     loud = qkv.clone()
@@ -155,7 +176,7 @@ def test_the_future_and_what_left_the_window_have_no_weight_at_all():
     assert moved[0, :, 0].nonzero()[:, 0].tolist() == list(range(40, 50))
 
 
-def test_large_scores_do_not_overflow(agree):
+def test_large_scores_do_not_overflow(agree: Agree) -> None:
     qkv, grad, turns = draw(1, 70, 1, 16)
     expected = run(qkv * 30, grad, turns, torch.float64, implementation="reference")
     actual = run(qkv * 30, grad, turns, torch.float32, implementation="numba")
@@ -164,7 +185,7 @@ def test_large_scores_do_not_overflow(agree):
     assert torch.isfinite(actual[1]).all()
 
 
-def test_inputs_with_strides_are_taken_as_they_are(agree):
+def test_inputs_with_strides_are_taken_as_they_are(agree: Agree) -> None:
     qkv, grad, turns = (x.float() for x in draw(2, 20, 2, 16))
     wide = torch.zeros(2, 20, 6, 32)
     wide[..., ::2] = qkv
@@ -174,7 +195,7 @@ def test_inputs_with_strides_are_taken_as_they_are(agree):
     assert torch.equal(strided[1], plain[1])
 
 
-def test_the_operator_keeps_torch_s_contract():
+def test_the_operator_keeps_torch_s_contract() -> None:
     qkv, _, turns = (x.float() for x in draw(1, 20, 1, 16))
     arguments = (qkv.requires_grad_(), turns, 7, 0.25)
     torch.library.opcheck(
@@ -184,16 +205,14 @@ def test_the_operator_keeps_torch_s_contract():
     )
 
 
-def test_a_kernel_with_a_wrong_band_is_noticed(monkeypatch):
+def test_a_kernel_with_a_wrong_band_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: the window is one key too wide."""
     inputs = draw(1, 40, 1, 16)
     expected = run(*inputs, torch.float64, window=9, implementation="reference")
     right = cpu.forward
 
-    def wrong(*arguments):
-        arguments = list(arguments)
-        arguments[7] += 1
-        right(*arguments)
+    def wrong(*arguments: Any) -> None:
+        right(*arguments[:7], arguments[7] + 1, *arguments[8:])
 
     monkeypatch.setattr(cpu, "forward", wrong)
     actual = run(*inputs, torch.float32, window=9, implementation="numba")
@@ -213,17 +232,17 @@ def test_a_kernel_with_a_wrong_band_is_noticed(monkeypatch):
         ({"implementation": "fast"}, "no implementation named 'fast'"),
     ],
 )
-def test_wrong_arguments_are_named(change, says):
+def test_wrong_arguments_are_named(change: dict[str, Any], says: str) -> None:
     arguments = {"qkv": torch.zeros(1, 4, 3, 16), "turns": torch.zeros(4, 2, 16), **change}
     with pytest.raises(ValueError, match=says):
         rotary_attention(**arguments)
 
 
-def test_an_implementation_that_is_not_there_is_refused():
+def test_an_implementation_that_is_not_there_is_refused() -> None:
     with pytest.raises(ImplementationUnavailableError, match="triton"):
         rotary_attention(torch.zeros(1, 4, 3, 16), torch.zeros(4, 2, 16), implementation="triton")
 
 
-def test_numba_is_loaded_when_it_is_needed_and_not_before():
+def test_numba_is_loaded_when_it_is_needed_and_not_before() -> None:
     program = "import sys, adbench_kernels; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

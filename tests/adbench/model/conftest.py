@@ -6,6 +6,7 @@ B rows, L tokens a row, A = 5 actions, a 9 x 9 grid to look at.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def _history(rows: int, length: int, *, seed: int = 0, ends: float = 0.2) -> Tok
 
 
 def _model(
-    *, window: int = 7, seed: int = 0, train: dict | None = None, **model
+    *, window: int = 7, seed: int = 0, train: dict[str, Any] | None = None, **model: Any
 ) -> DistillationModel:
     sizes = {"width": 16, "layers": 3, "heads": 2, "feedforward": 32, **model}
     return build_model(

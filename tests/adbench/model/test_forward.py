@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from adbench.config import ModelConfig, RunConfig, TrainConfig
 from adbench.errors import ConfigError, UsageError
-from adbench.model import forward_flops, training_flops
-from adbench.tokens import NO_ACTION
+from adbench.model import DistillationModel, forward_flops, training_flops
+from adbench.tokens import NO_ACTION, Tokens
+
+MakeModel = Callable[..., DistillationModel]
+MakeHistory = Callable[..., Tokens]
 
 LAYOUTS = pytest.mark.parametrize("layout", ["transition", "interleaved"])
 
 
-def changed(tokens, at, **fields):
+def part(tokens: Tokens, row: int, start: int, end: int) -> Tokens:
+    return tokens.map(lambda x: x[row : row + 1, start:end])
+
+
+def changed(tokens: Tokens, at: int, **fields: Any) -> Tokens:
     """Tokens with some fields of token `at` of every row replaced."""
 
-    def put(x, value):
+    def put(x: Tensor, value: Any) -> Tensor:
         x = x.clone()
         x[:, at] = torch.as_tensor(value, dtype=x.dtype)
         return x
@@ -30,7 +40,9 @@ def changed(tokens, at, **fields):
 
 @LAYOUTS
 @torch.no_grad()
-def test_a_prediction_does_not_know_the_future(model, history, layout):
+def test_a_prediction_does_not_know_the_future(
+    model: MakeModel, history: MakeHistory, layout: str
+) -> None:
     net, tokens = model(layout=layout).double(), history(2, 20, ends=0.0)
     other = changed(tokens, 12, observation=3, previous_reward=9.0, previous_action=0)
     before, after = net(tokens), net(other)
@@ -40,7 +52,9 @@ def test_a_prediction_does_not_know_the_future(model, history, layout):
 
 @LAYOUTS
 @torch.no_grad()
-def test_banded_layers_see_exactly_as_far_as_stated(model, history, layout):
+def test_banded_layers_see_exactly_as_far_as_stated(
+    model: MakeModel, history: MakeHistory, layout: str
+) -> None:
     """N layers of a window of W tokens carry information from N (W - 1) + 1 tokens back."""
     net, tokens = model(layout=layout, layers=2).double(), history(1, 60, ends=0.0)
     reach = 2 * (net.window_tokens - 1) // net.tokens_per_step
@@ -52,12 +66,16 @@ def test_banded_layers_see_exactly_as_far_as_stated(model, history, layout):
 
 @LAYOUTS
 @torch.no_grad()
-def test_padding_and_neighbours_do_not_matter(model, history, layout):
+def test_padding_and_neighbours_do_not_matter(
+    model: MakeModel, history: MakeHistory, layout: str
+) -> None:
     net, tokens = model(layout=layout).double(), history(3, 24)
     length = torch.tensor([24, 9, 1])
     valid = torch.arange(24) < length[:, None]
     padded = dataclasses.replace(tokens, valid=valid)
     noise = history(3, 24, seed=9)
+    assert isinstance(tokens.observation, Tensor)
+    assert isinstance(noise.observation, Tensor)
     junk = dataclasses.replace(
         padded,
         observation=torch.where(valid[..., None], tokens.observation, noise.observation),
@@ -66,18 +84,20 @@ def test_padding_and_neighbours_do_not_matter(model, history, layout):
     )
     for logits in (net(padded), net(junk)):
         for row, n in enumerate(length.tolist()):
-            alone = net(tokens.map(lambda x, r=row, n=n: x[r : r + 1, :n]))
+            alone = net(part(tokens, row, 0, n))
             assert (logits[row, :n] - alone[0]).abs().max() < 1e-12
 
 
 @torch.no_grad()
-def test_interleaved_rows_leave_out_what_an_episode_s_first_token_lacks(model, history):
+def test_interleaved_rows_leave_out_what_an_episode_s_first_token_lacks(
+    model: MakeModel, history: MakeHistory
+) -> None:
     net, tokens = model(layout="interleaved").double(), history(3, 15, ends=0.3)
     vectors = net.embed(tokens, tokens.valid)
     for row in range(3):
         expected = []
         for at in range(15):
-            one = tokens.map(lambda x, r=row, a=at: x[r : r + 1, a : a + 1])
+            one = part(tokens, row, at, at + 1)
             # A lone token gives its own vectors: a, r, o, or o alone.
             lone = net.embed(one, one.valid)
             expected.append(lone.x[0, : lone.count[0]])
@@ -91,7 +111,9 @@ def test_interleaved_rows_leave_out_what_an_episode_s_first_token_lacks(model, h
 
 @LAYOUTS
 @torch.no_grad()
-def test_a_reward_on_an_episode_s_last_step_is_in_the_window(model, history, layout):
+def test_a_reward_on_an_episode_s_last_step_is_in_the_window(
+    model: MakeModel, history: MakeHistory, layout: str
+) -> None:
     net, tokens = model(layout=layout).double(), history(4, 20, ends=0.25)
     rewards = torch.where(tokens.ending > 0, 1.0, 0.0)
     none = dataclasses.replace(tokens, previous_reward=torch.zeros_like(rewards))
@@ -106,7 +128,7 @@ def test_a_reward_on_an_episode_s_last_step_is_in_the_window(model, history, lay
 
 @LAYOUTS
 @torch.no_grad()
-def test_how_an_episode_ended_is_seen(model, history, layout):
+def test_how_an_episode_ended_is_seen(model: MakeModel, history: MakeHistory, layout: str) -> None:
     net, tokens = model(layout=layout).double(), history(1, 10, ends=0.0)
     ended = [net(changed(tokens, 6, ending=how)) for how in (0, 1, 2)]
     for a, b in ((0, 1), (0, 2), (1, 2)):
@@ -114,7 +136,9 @@ def test_how_an_episode_ended_is_seen(model, history, layout):
 
 
 @torch.no_grad()
-def test_rewards_enter_linearly_and_none_is_not_nought(model, history):
+def test_rewards_enter_linearly_and_none_is_not_nought(
+    model: MakeModel, history: MakeHistory
+) -> None:
     net, tokens = model().double(), history(1, 3, ends=0.0)
     at = [net.embed(changed(tokens, 1, previous_reward=r), tokens.valid).x[0, 1] for r in (0, 1, 3)]
     assert torch.allclose(at[2] - at[0], 3 * (at[1] - at[0]))
@@ -126,7 +150,9 @@ def test_rewards_enter_linearly_and_none_is_not_nought(model, history):
     assert without_action.abs().max() > 0.1
 
 
-def test_exact_rows_are_no_longer_than_their_context(model, history):
+def test_exact_rows_are_no_longer_than_their_context(
+    model: MakeModel, history: MakeHistory
+) -> None:
     for positions in ("rotary", "learned"):
         net = model(positions=positions, train={"context": "exact"})
         assert net(history(1, 7)).shape == (1, 7, 5)
@@ -136,22 +162,23 @@ def test_exact_rows_are_no_longer_than_their_context(model, history):
             net.new_cache(2)
 
 
-def test_learned_positions_are_for_exact_contexts_alone():
+def test_learned_positions_are_for_exact_contexts_alone() -> None:
     with pytest.raises(ConfigError, match="positions = learned"):
         RunConfig.parse({"env": "dark-room", "model": {"positions": "learned"}})
 
 
 @torch.no_grad()
-def test_learned_positions_tell_places_apart(model, history):
+def test_learned_positions_tell_places_apart(model: MakeModel, history: MakeHistory) -> None:
     net = model(positions="learned", layers=1, train={"context": "exact"}).double()
     same = history(1, 7, ends=0.0).map(lambda x: x[:, 1:2].expand(-1, 6, *x.shape[2:]))
     logits = net(same)[0]
     assert (logits[1:] != logits[:-1]).any(-1).all()
+    assert net.positions is not None
     net.positions.zero_()
     assert (net(same)[0] - net(same)[0, 0]).abs().max() < 1e-12
 
 
-def test_equal_generators_give_equal_weights_and_touch_no_global_one(model):
+def test_equal_generators_give_equal_weights_and_touch_no_global_one(model: MakeModel) -> None:
     before = torch.get_rng_state()
     one, two, other = model(seed=1), model(seed=1), model(seed=2)
     assert torch.equal(before, torch.get_rng_state())
@@ -162,7 +189,9 @@ def test_equal_generators_give_equal_weights_and_touch_no_global_one(model):
     assert 0.4 < float(one.embed.previous_action.weight.detach().std()) < 0.6
 
 
-def test_token_masks_blank_whole_vectors_in_training_alone(model, history):
+def test_token_masks_blank_whole_vectors_in_training_alone(
+    model: MakeModel, history: MakeHistory
+) -> None:
     net, tokens = model(train={"token_mask": 0.4}), history(8, 40)
     plain = net.embed(tokens, tokens.valid).x
     net.train()
@@ -176,14 +205,14 @@ def test_token_masks_blank_whole_vectors_in_training_alone(model, history):
 
 
 @pytest.mark.parametrize("which", ["dropout", "attention_dropout"])
-def test_dropout_acts_in_training_alone(model, history, which):
+def test_dropout_acts_in_training_alone(model: MakeModel, history: MakeHistory, which: str) -> None:
     net, tokens = model(**{which: 0.5}), history(2, 10)
     assert torch.equal(net(tokens), net(tokens))
     net.train()
     assert not torch.equal(net(tokens), net(tokens))
 
 
-def test_parameters_and_operations_are_what_arithmetic_says(model):
+def test_parameters_and_operations_are_what_arithmetic_says(model: MakeModel) -> None:
     net = model(width=16, layers=3, heads=2, feedforward=32)
     block = 4 * 16 * 16 + (16 * 32 + 32) + (32 * 16 + 16) + 4 * 16
     tables = 18 * 16 + 6 * 16 + 4 * 16 + 16
@@ -200,7 +229,9 @@ def test_parameters_and_operations_are_what_arithmetic_says(model):
 
 
 @LAYOUTS
-def test_the_model_is_one_graph_for_torch_compile(model, history, layout):
+def test_the_model_is_one_graph_for_torch_compile(
+    model: MakeModel, history: MakeHistory, layout: str
+) -> None:
     net, tokens = model(layout=layout, width=32), history(2, 14)
     graph = torch.compile(net, backend="eager", fullgraph=True, dynamic=False)
     assert torch.equal(graph(tokens), net(tokens))

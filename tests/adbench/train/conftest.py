@@ -124,7 +124,7 @@ def new_model() -> Callable[[RunConfig], DistillationModel]:
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
     """Trainings, each in a folder of its own."""
-    made = []
+    made: list[Run] = []
 
     def new(**train: Any) -> Run:
         made.append(Run(tmp_path / str(len(made)), _config(**train)))
