@@ -8,7 +8,7 @@ from typing import Any
 
 import numba
 
-from adbench_kernels.cpu import lanes
+WRITTEN_IN = ("emit.py", "lanes.py", "tiles.py")
 
 
 def compiled(function: Callable[..., None]) -> Any:
@@ -19,10 +19,10 @@ def compiled(function: Callable[..., None]) -> Any:
         return numba.njit(nogil=True)(function)
 
 
-def source_of_lanes() -> str:
-    """The text of `lanes`, for kernels to close over.
+def source_of_vectors() -> str:
+    """The text of what kernels are written in, for them to close over.
 
-    Numba's cache knows when a kernel's own file changes, not when `lanes` does; what a function
-    closes over is part of its key.
+    Numba's cache knows when a kernel's own file changes, not when these do; what a function closes
+    over is part of its key.
     """
-    return Path(lanes.__file__).read_text()
+    return "".join((Path(__file__).parent / name).read_text() for name in WRITTEN_IN)

@@ -20,23 +20,25 @@ from typing import Any
 
 import numpy as np
 
-from adbench_kernels.cpu.compiled import compiled, source_of_lanes
+from adbench_kernels.cpu.compiled import compiled, source_of_vectors
+from adbench_kernels.cpu.emit import WIDTH
 from adbench_kernels.cpu.lanes import (
-    WIDTH,
     add,
-    add_scaled_rows,
-    dot_rows,
     exp2,
     in_band,
     larger,
     load,
     multiply,
     spread,
-    spread_tile,
     store,
     subtract,
-    sum_rows,
     total,
+)
+from adbench_kernels.cpu.tiles import (
+    add_scaled_rows,
+    dot_rows,
+    spread_tile,
+    sum_rows,
     transpose,
     zero_tile,
 )
@@ -129,4 +131,4 @@ def _kernel(source: str) -> Any:
     return compiled(attend)
 
 
-attend = _kernel(source_of_lanes())
+attend = _kernel(source_of_vectors())

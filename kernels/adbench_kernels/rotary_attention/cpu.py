@@ -22,26 +22,28 @@ from typing import Any
 import numba
 import numpy as np
 
-from adbench_kernels.cpu.compiled import compiled, source_of_lanes
+from adbench_kernels.cpu.compiled import compiled, source_of_vectors
+from adbench_kernels.cpu.emit import WIDTH
 from adbench_kernels.cpu.lanes import (
-    WIDTH,
     add,
-    add_outer,
     divide,
     exp2,
     in_band,
     larger,
     load,
-    load_tile,
     multiply,
     multiply_add,
-    scale_rows,
     spread,
     store,
-    store_tile,
     subtract,
     swap_pairs,
     total,
+)
+from adbench_kernels.cpu.tiles import (
+    add_outer,
+    load_tile,
+    scale_rows,
+    store_tile,
     transpose,
     weighted_sum,
 )
@@ -291,4 +293,4 @@ def _kernels(source: str) -> tuple[Any, Any]:
     return compiled(forward), compiled(backward)
 
 
-forward, backward = _kernels(source_of_lanes())
+forward, backward = _kernels(source_of_vectors())
