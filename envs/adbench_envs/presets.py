@@ -36,7 +36,7 @@ def dark_room_quick() -> RunConfig:
         preset="quick",
         source=SourceConfig(name="q-lambda"),
         collect=CollectConfig(learners_per_task=32, episodes=60, expert_episodes=40),
-        train=_quick_training(window_steps=10 * _DARK_ROOM_TOKENS, subsample=3, updates=1200),
+        train=_quick_training(window_steps=10 * _DARK_ROOM_TOKENS, subsample=3, updates=1600),
         evaluate=EvaluateConfig(episodes=50, lanes_per_task=8),
     )
 
