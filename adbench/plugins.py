@@ -182,6 +182,13 @@ def preset(env: str, name: str) -> RunConfig:
 
     full_name = f"{env}.{name}"
     if full_name in names(PRESETS):
+        entry, owner = find(PRESETS, full_name), find(ENVS, env)
+        if name in GENERIC and entry.distribution != owner.distribution:
+            raise _broken(
+                entry,
+                f"{env!r} is {owner.distribution}'s, and only that package may change what "
+                f"{name!r} means there; the preset needs a name of its own",
+            )
         return registered_preset(full_name)
     known = preset_names(env)
     made_for = family(env)  # an unknown environment is said before an unknown preset of it

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from adbench.commands.arguments import Parser
+from adbench.errors import UsageError
 
 if TYPE_CHECKING:
     from adbench.contract import CheckResult
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
 
     from adbench.testing import env_checks
 
+    _check_device(asked.device)
     results = env_checks(family, device=asked.device)
     failed = sum(result.status == "failed" for result in results)
     if asked.json:
@@ -54,6 +56,18 @@ def main(arguments: list[str]) -> int:
         _show(result)
     print(f"{len(results)} checks, {failed} failed.")
     return 1 if failed else 0
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"--device {name}: {reason}. Use cpu, or cuda where torch has it."
+        ) from None
 
 
 def _show(result: CheckResult) -> None:

@@ -118,7 +118,8 @@ class SampledTasks:
         seen: set[str] = set()
         draw = last_new = 0
         while draw - last_new < _DRAWS_WITHOUT_A_NEW_TASK:
-            number = int(key_of("gym task number", seed, draw)[0] >> np.uint64(1))
+            # 53 bits: results.json lists these, and many readers of JSON know no longer integers.
+            number = int(key_of("gym task number", seed, draw)[0] >> np.uint64(11))
             draw += 1
             text = self.text(number)
             if text not in seen and _split_of(text, seed) == split:

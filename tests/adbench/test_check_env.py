@@ -521,3 +521,8 @@ def test_the_command_answers_an_unknown_name_with_exit_code_2() -> None:
     with pytest.raises(UnknownNameError) as caught:
         command.main(["dark-rom"])
     assert caught.value.exit_code == 2
+
+
+def test_the_command_refuses_a_device_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match=r"--device gpu: .*Use cpu"):
+        command.main(["dark-room", "--device", "gpu"])

@@ -347,6 +347,15 @@ def test_a_broken_preset_is_named_with_its_cause(name: str, cause: str) -> None:
     assert f"the preset 'cave.{name}' of cave-presets 1.0" in str(caught.value)
 
 
+def test_another_package_cannot_change_what_quick_means(publish: Publish) -> None:
+    text = "from adbench.config import RunConfig\ndef mine(): return RunConfig(env='dark-room')\n"
+    points = "[adbench.presets]\ndark-room.smoke = theirs:mine\ndark-room.mine = theirs:mine\n"
+    publish("theirs", points, theirs=text)
+    with pytest.raises(PluginError, match="only that package may change what 'smoke' means"):
+        plugins.preset("dark-room", "smoke")
+    assert plugins.preset("dark-room", "mine").preset == "mine"
+
+
 @pytest.mark.usefixtures("presets")
 def test_unknown_presets_and_presets_of_unknown_environments_are_told_apart() -> None:
     with pytest.raises(UnknownNameError, match=r"no preset of cave named 'goood'.*'good'"):
