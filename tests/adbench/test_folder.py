@@ -70,7 +70,11 @@ def test_another_configuration_is_refused_and_every_differing_field_is_named(
     with pytest.raises(RunFolderError) as refused:
         RunFolder.open(folder.path, other)
     message = str(refused.value)
-    for part in ("seeds: it has (0, 3), you asked for (1,)", "train.updates: it has 1000", "greedy"):
+    for part in (
+        "seeds: it has (0, 3), you asked for (1,)",
+        "train.updates: it has 1000",
+        "greedy",
+    ):
         assert part in message
     assert "train.beta1" not in message
     assert refused.value.exit_code == 2
@@ -91,7 +95,7 @@ def test_differences_are_none_between_equals() -> None:
 
 def test_somebodys_files_are_not_taken_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(RunFolderError, match="not empty and no run's folder.*thesis.tex"):
+    with pytest.raises(RunFolderError, match=r"not empty and no run's folder.*thesis.tex"):
         RunFolder.open(tmp_path, RUN)
     with pytest.raises(RunFolderError, match=r"no run's folder: it has no config\.toml"):
         RunFolder.read(tmp_path)
@@ -174,7 +178,8 @@ def test_the_systems_own_numbers_are_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (5e12, "5.0 TB"), (2e7, "20 MB")]
+    ("number", "said"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (5e12, "5.0 TB"), (2e7, "20 MB")],
 )
 def test_sizes_are_said_as_people_say_them(number: float, said: str) -> None:
     assert size(number) == said
