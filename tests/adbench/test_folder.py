@@ -154,7 +154,8 @@ def test_a_full_disk_leaves_no_half_written_file(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     write_text(tmp_path / "x.json", "old")
-    monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (Path, "replace")), full)
+    owner: object = os if failing == "fsync" else Path
+    monkeypatch.setattr(owner, failing, full)
     with pytest.raises(RunFolderError, match=r"x\.json cannot be written: No space left"):
         write_text(tmp_path / "x.json", "new")
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

@@ -224,7 +224,7 @@ def test_stopping_every_few_units_of_work_ends_in_the_same_outcome(
     assert code == 0, zygote.log.read_text()
     assert len(said) > 5 and any("training stopped at update" in each for each in said)
     # A stop writes a checkpoint, and a line of metrics, where there would be none.
-    last = {"checkpoints": "update-00000006", "metrics": False}
+    last: dict[str, Any] = {"checkpoints": "update-00000006", "metrics": False}
     assert outcome(folder, **last) == outcome(peaceful, **last)
 
 
