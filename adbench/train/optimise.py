@@ -15,11 +15,9 @@ from torch.nn import functional as F
 
 from adbench.config import TrainConfig
 from adbench.tokens import NO_ACTION, Tokens
+from adbench.train.muon import Muon
 
 Forward = Callable[[Tokens], Tensor]
-
-# The value of Muon's author; what little the result depends on it was not searched here.
-_MUON_MOMENTUM = 0.95
 
 
 class Optimizer:
@@ -45,7 +43,7 @@ class Optimizer:
     def moments(self, parameter: Tensor) -> dict[str, torch.Size]:
         """Which moments of a parameter are remembered once a step was taken, and their shapes."""
         owner = next(part for part in self.parts if parameter in _parameters(part))
-        if isinstance(owner, torch.optim.Muon):
+        if isinstance(owner, Muon):
             return {"momentum_buffer": parameter.shape}
         return {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
 
@@ -66,9 +64,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     """The optimiser of a training, which decays matrices alone: shrinking a bias or a normaliser's
     gain regularises nothing.
 
-    `muon` orthogonalises the momentum of the matrices inside the transformer's blocks (Jordan et
-    al. 2024) and scales the step to AdamW's size (Liu et al. 2025, arXiv 2502.16982), so that one
-    learning rate serves both; embeddings, the head and all vectors stay with AdamW.
+    With `muon` the matrices inside the transformer's blocks take Muon's steps; embeddings, the head
+    and all vectors stay with AdamW.
     """
     hidden = {id(p) for p in _block_matrices(model)} if config.optimizer == "muon" else set()
     rest = [p for p in model.parameters() if id(p) not in hidden]
@@ -83,13 +80,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     )
     if not hidden:
         return Optimizer(adamw)
-    muon = torch.optim.Muon(
-        _block_matrices(model),
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        momentum=_MUON_MOMENTUM,
-        adjust_lr_fn="match_rms_adamw",
-    )
+    muon = Muon(_block_matrices(model), lr=config.learning_rate, weight_decay=config.weight_decay)
     return Optimizer(muon, adamw)
 
 

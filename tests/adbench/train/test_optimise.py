@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from adbench.config import RunConfig, TrainConfig
 from adbench.model import DistillationModel
+from adbench.train.muon import Muon, orthogonalise
 from adbench.train.optimise import (
     apply_gradients,
     learning_rate,
@@ -108,3 +109,33 @@ def test_gradients_are_clipped_and_their_norm_told(config: NewConfig, new_model:
     assert float(norm) == pytest.approx(3.0 * math.sqrt(model.num_parameters), rel=1e-4)
     clipped = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
     assert math.sqrt(clipped) == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 32)])
+def test_muon_orthogonalises_as_torch_s_does(shape: tuple[int, int]) -> None:
+    draw = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=draw) for _ in range(3)]
+    ours = [torch.nn.Parameter(x.clone()) for x in start]
+    theirs = [torch.nn.Parameter(x.clone()) for x in start]
+    muon = Muon(ours, lr=0.1, weight_decay=0.2)
+    reference = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.2, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(shape, generator=draw)
+            other.grad = one.grad.clone()
+        muon.step()
+        reference.step()
+    for one, other, first in zip(ours, theirs, start, strict=True):
+        # torch's iterates in bfloat16, whose last digit is 1 / 256.
+        assert (one - other).norm() < 0.03 * (one - first).norm()
+
+
+def test_muon_evens_out_singular_values_and_keeps_their_directions() -> None:
+    draw = torch.Generator().manual_seed(1)
+    matrix = torch.randn(1, 6, 20, generator=draw) * torch.logspace(0, 1.5, 6)[:, None]
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    even = orthogonalise(matrix)
+    assert torch.linalg.svdvals(even).min() > 0.6
+    assert torch.linalg.svdvals(even).max() < 1.3
+    inside = left.mT @ even @ right.mT
+    assert (inside - inside.diagonal(dim1=-2, dim2=-1).diag_embed()).abs().max() < 1e-4
