@@ -124,7 +124,7 @@ def test_muon_orthogonalises_as_torch_s_does(shape: tuple[int, int]) -> None:
             one.grad = torch.randn(shape, generator=draw)
             other.grad = one.grad.clone()
         muon.step()
-        reference.step()
+        reference.step()  # type: ignore[no-untyped-call]
     for one, other, first in zip(ours, theirs, start, strict=True):
         # torch's iterates in bfloat16, whose last digit is 1 / 256.
         assert (one - other).norm() < 0.03 * (one - first).norm()
