@@ -5,6 +5,7 @@
     DIR/checkpoints/seed-S/METHOD/                        trained weights
     DIR/evaluations/seed-S/TESTSET/METHOD.safetensors     roll-outs, one file each
     DIR/metrics.jsonl  results.json  report.html  figures/
+    DIR/start.json  seconds.json                          how it was begun, and the time it took
 
 One process at a time works in it: it holds `flock` on `.lock`, which the system lets go of when the
 process dies, however it dies.
@@ -46,6 +47,7 @@ class RunFolder:
         self.results = path / "results.json"
         self.report = path / "report.html"
         self.seconds = path / "seconds.json"
+        self.start = path / "start.json"
         self.crash = path / "crash.txt"
 
     @classmethod
@@ -119,6 +121,14 @@ class RunFolder:
             type(self).read(self.path).must_hold(self.config)
         else:
             write_text(self.path / CONFIG, toml.dumps(self.config))
+
+    def begun(self) -> dict[str, Any]:
+        """How the run was begun, as its first process noted; empty if that isn't known."""
+        try:
+            told = json.loads(self.start.read_text())
+        except (OSError, ValueError):
+            return {}
+        return told if isinstance(told, dict) else {}
 
     def histories(self, seed: int) -> Path:
         """Where the learning histories of a seed are."""

@@ -82,8 +82,12 @@ class Reporter:
         """
         shown = self._bar(what, unit) if self.is_terminal else self._lines(what, unit)
         began = self._clock()
-        with shown as progress:
-            yield progress
+        try:
+            with shown as progress:
+                yield progress
+        except BaseException:
+            self._close_line()
+            raise
         took = duration(self._clock() - began)
         print(took if self._line_is_open else f"{what}: {took}", file=self._stream, flush=True)
         self._line_is_open = False

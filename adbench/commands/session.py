@@ -13,7 +13,8 @@ from typing import Any
 
 from adbench.cli import command_line
 from adbench.errors import Stopped
-from adbench.folder import RunFolder
+from adbench.flags import command_of
+from adbench.folder import RunFolder, write_text
 from adbench.progress import Reporter, Stop, duration, never
 
 NEXT = {"collect": "train", "train": "evaluate", "evaluate": "report"}
@@ -52,6 +53,7 @@ def carry_out(
         try:
             with _torch_settings(folder.config.device), warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: reporter.say(f"adbench: {message}")
+                _note_start(folder, reporter)
                 pipeline.carry_out(folder, stages, reporter=reporter, stop=stop)
         except Stopped as stopped:
             reporter.say(f"{stopped}\nGo on with:  {command_line(*command)}")
@@ -92,6 +94,24 @@ def _torch_settings(device: str) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0])
         fill.fill_uninitialized_memory = before[1]
         torch.set_num_threads(threads)
+
+
+def _note_start(folder: RunFolder, reporter: Reporter) -> None:
+    """Note how the run was begun; say if going on cannot repeat it to the bit."""
+    import torch
+
+    now = {"threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+    begun = folder.begun()
+    if not begun:
+        note = {"command": command_of(folder.config), **now}
+        write_text(folder.start, json.dumps(note) + "\n")
+        return
+    for name, value in now.items():
+        if begun.get(name) != value:
+            reporter.say(
+                f"adbench: this run was begun with {name} {begun.get(name)} and goes on with "
+                f"{value}; sums are rounded otherwise, so it will not repeat to the last bit."
+            )
 
 
 def _deadline(began: float, stop_after_minutes: float | None) -> Stop:

@@ -13,7 +13,6 @@ from adbench.checkpoint import Checkpoint
 from adbench.config import METHODS, TRAINED_METHODS
 from adbench.errors import CheckpointError, HistoryError, ResultsError, TrainingError
 from adbench.evaluate import Rollout
-from adbench.flags import command_of
 from adbench.progress import Progress
 from adbench.report import write_report
 from adbench.results import Facts, Training, build_results
@@ -101,7 +100,7 @@ def _facts(
     return Facts(
         device=_device_name(config.device),
         threads=torch.get_num_threads(),
-        command=command_of(config),
+        command=str(work.folder.begun().get("command", f"adbench run {config.env}")),
         stage_seconds={stage: seconds.of(stage) for stage in STAGES},
         throughput={
             "collect_env_steps_per_s": _rate(collected, seconds.of("collect")),
