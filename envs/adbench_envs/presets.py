@@ -27,16 +27,20 @@ _PULL_TOKENS = 1 + 1
 
 
 def dark_room_quick() -> RunConfig:
-    """Dark Room on two cores: ten episodes in the window, twenty in a row, every third kept.
+    """Dark Room on two cores: ten episodes in the window, twenty in a row, every fourth kept.
 
-    The source needs about 50 episodes, so twenty kept ones hold its whole progress.
+    The source needs about 50 episodes, so twenty kept ones hold its whole progress. The settings
+    were tried out on other splits; no choice has seen the test goals of split 1.
     """
     return RunConfig(
         env="dark-room",
         preset="quick",
+        tasks=TasksConfig(split_seed=1),
         source=SourceConfig(name="q-lambda"),
-        collect=CollectConfig(learners_per_task=32, episodes=60, expert_episodes=40),
-        train=_quick_training(window_steps=10 * _DARK_ROOM_TOKENS, subsample=3, updates=1600),
+        collect=CollectConfig(learners_per_task=32, episodes=80, expert_episodes=40),
+        train=_quick_training(window_steps=10 * _DARK_ROOM_TOKENS, subsample=4, updates=1600).with_(
+            token_mask=0.2
+        ),
         evaluate=EvaluateConfig(episodes=50, lanes_per_task=8),
     )
 
