@@ -116,7 +116,7 @@ class DistillationModel(nn.Module):
         dropout = self.config.attention_dropout if self.training else 0.0
 
         def attend(qkv: Tensor) -> Tensor:
-            return rotary_attention(qkv, turns.to(qkv.dtype), window=window, dropout=dropout)
+            return rotary_attention(qkv, turns, window=window, dropout=dropout)
 
         for block in self.blocks:
             x = block(x, attend)

@@ -176,6 +176,16 @@ def test_the_future_and_what_left_the_window_have_no_weight_at_all() -> None:
     assert moved[0, :, 0].nonzero()[:, 0].tolist() == list(range(40, 50))
 
 
+def test_half_precision_rows_are_turned_in_float32(agree: Agree) -> None:
+    qkv, _, _ = draw(1, 12, 2, 16)
+    far = torch.arange(12) + 5_000
+    expected = rotary_attention(qkv, rotary_turns(far, 16, torch.float64))
+    actual = rotary_attention(qkv.bfloat16(), rotary_turns(far, 16, torch.float32))
+    assert actual.dtype is torch.bfloat16
+    # bfloat16 has 8 bits: scores of 10 are off by a few hundredths.
+    agree(actual, expected, error=0.15)
+
+
 def test_large_scores_do_not_overflow(agree: Agree) -> None:
     qkv, grad, turns = draw(1, 70, 1, 16)
     expected = run(qkv * 30, grad, turns, torch.float64, implementation="reference")

@@ -38,7 +38,8 @@ def rotary_attention(
 
     Args:
         qkv: queries, keys, values of H heads each, in this order: floating [B, T, 3 H, D].
-        turns: of `rotary_turns`, for positions 0 to T - 1, [T, 2, D], not differentiated.
+        turns: of `rotary_turns`, for the T tokens, [T, 2, D], float32 (float64 where qkv is); not
+            differentiated.
         window: W: a query sees itself and the W - 1 tokens before it; none: all before it.
         scale: multiplies the scores; none: 1 / sqrt(D).
         dropout: probability with which an attention weight is dropped ("numba" has none).
@@ -111,9 +112,11 @@ def _check(qkv: Tensor, turns: Tensor, window: int | None) -> None:
     if not qkv.is_floating_point():
         raise ValueError(f"qkv: must be floating; got {qkv.dtype}")
     expected = (qkv.shape[1], 2, qkv.shape[3])
-    if turns.shape != expected or turns.dtype != qkv.dtype or turns.device != qkv.device:
+    # Half-precision sines would tell no two neighbours apart after a few hundred positions.
+    dtype = torch.promote_types(qkv.dtype, torch.float32)
+    if turns.shape != expected or turns.dtype != dtype or turns.device != qkv.device:
         raise ValueError(
-            f"turns: must be {qkv.dtype} {list(expected)} on {qkv.device}, as qkv; "
+            f"turns: must be {dtype} {list(expected)} on {qkv.device}; "
             f"got {turns.dtype} {list(turns.shape)} on {turns.device}"
         )
     if window is not None and window < 1:
