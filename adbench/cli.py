@@ -11,6 +11,7 @@ import errno
 import importlib
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -152,5 +153,10 @@ def _say(line: str) -> None:
 
 
 def command_line(*words: str) -> str:
-    """A command of ours as one would type it, quoted for the shell."""
-    return shlex.join(["adbench", *words])
+    """A command of ours as one would type it here, quoted for the shell."""
+    called = sys.argv[0]
+    if called.endswith(os.path.join("adbench", "__main__.py")):
+        return shlex.join([os.path.basename(sys.executable), "-m", "adbench", *words])
+    # Called by its path (`.venv/bin/adbench`), it may not be on the shell's: say it as it was said.
+    by_path = os.path.basename(called) == "adbench" and shutil.which("adbench") != called
+    return shlex.join([called if by_path else "adbench", *words])

@@ -59,6 +59,7 @@ class Reporter:
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._line_is_open = False
+        self._print_line: Callable[[str], object] = self._print_plain
 
     @property
     def is_terminal(self) -> bool:
@@ -68,7 +69,7 @@ class Reporter:
     def say(self, line: str) -> None:
         """Print one line."""
         self._close_line()
-        print(line, file=self._stream, flush=True)
+        self._print_line(line)
 
     @contextmanager
     def task(self, what: str, *, unit: str) -> Iterator[Progress]:
@@ -91,6 +92,9 @@ class Reporter:
         took = duration(self._clock() - began)
         print(took if self._line_is_open else f"{what}: {took}", file=self._stream, flush=True)
         self._line_is_open = False
+
+    def _print_plain(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
 
     def _close_line(self) -> None:
         if self._line_is_open:
@@ -136,11 +140,16 @@ class Reporter:
         console = Console(file=self._stream, highlight=False, markup=False)
         with Bars(*columns, console=console, transient=True, refresh_per_second=5) as bars:
             bar = bars.add_task(what, total=None, note="")
+            # Above the bar, which is drawn again below it.
+            self._print_line = bars.console.print
 
             def progress(done: int, total: int, note: str = "") -> None:
                 bars.update(bar, completed=done, total=total, note=note)
 
-            yield progress
+            try:
+                yield progress
+            finally:
+                self._print_line = self._print_plain
 
 
 def duration(seconds: float) -> str:

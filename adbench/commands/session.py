@@ -49,6 +49,7 @@ def carry_out(
             _conclude(folder, stages, as_json, f"{folder.path}: this run is finished.")
             return 0
         reporter = Reporter()
+        reporter.say(introduction(folder))
         stop = _deadline(began, stop_after_minutes)
         try:
             with _torch_settings(folder.config.device), warnings.catch_warnings():
@@ -69,6 +70,19 @@ def carry_out(
         took = duration(time.monotonic() - began)
         _conclude(folder, stages, as_json, f"Done in {took}.")
     return 0
+
+
+def introduction(folder: RunFolder) -> str:
+    """What is about to run, in two lines."""
+    config, train = folder.config, folder.config.train
+    seeds = f"seed{'s' * (len(config.seeds) > 1)} {', '.join(map(str, config.seeds))}"
+    rows = f"{train.batch_sequences} rows of {train.row_steps:,} steps"
+    sight = f"a query sees {train.window_steps:,} steps"
+    reach = f"{config.model.layers} layers reach {config.reach_steps:,} back"
+    return (
+        f"{config.env}, preset {config.preset}, {seeds}, on {config.device}; in {folder.path}\n"
+        f"  {train.updates:,} updates of {rows}; {sight}, {reach}"
+    )
 
 
 @contextmanager
