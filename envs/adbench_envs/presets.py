@@ -105,8 +105,8 @@ def bandit_quick() -> RunConfig:
         tasks=TasksConfig(train=2048, validation=64, test=128),
         source=SourceConfig(name="ucb"),
         # 200 pulls, so that training rows go past the window of 100.
-        collect=CollectConfig(learners_per_task=2, episodes=200, expert_episodes=40),
-        train=TrainConfig(window_steps=100 * _PULL_TOKENS, batch_sequences=32, updates=1000),
+        collect=CollectConfig(learners_per_task=2, episodes=200, expert_episodes=200),
+        train=_quick_training(window_steps=100 * _PULL_TOKENS, subsample=1, updates=1000),
         evaluate=EvaluateConfig(episodes=100, lanes_per_task=8),
     )
 
