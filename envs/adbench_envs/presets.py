@@ -106,7 +106,7 @@ def bandit_quick() -> RunConfig:
         source=SourceConfig(name="ucb"),
         # 200 pulls, so that training rows go past the window of 100.
         collect=CollectConfig(learners_per_task=2, episodes=200, expert_episodes=200),
-        train=_quick_training(window_steps=100 * _PULL_TOKENS, subsample=1, updates=1000),
+        train=_quick_training(window_steps=100 * _PULL_TOKENS, subsample=1, updates=700),
         evaluate=EvaluateConfig(episodes=100, lanes_per_task=8),
     )
 
