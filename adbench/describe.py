@@ -47,6 +47,12 @@ def source_file(module: str) -> Path | None:
     return Path(origin) if origin and origin.endswith(".py") else None
 
 
+def package_home(value: str) -> Path | None:
+    """Folder of the package that "module:attribute" is in; the file, where it is a lone module."""
+    path = source_file(value.partition(":")[0].strip().partition(".")[0])
+    return path.parent if path is not None and path.name == "__init__.py" else path
+
+
 def _summary(docstring: str | None) -> str:
     paragraph = " ".join((docstring or "").strip().partition("\n\n")[0].split())
     sentence, *more = _SENTENCE_END.split(paragraph, maxsplit=1)

@@ -14,8 +14,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adbench import describe
 from adbench.errors import PluginError, unknown_name
 
 if TYPE_CHECKING:
@@ -159,6 +161,30 @@ def source(name: str) -> type[Source]:
     if not hasattr(value, "Settings"):
         raise _broken(entry, f"{value.__name__} has no Settings record")
     return value
+
+
+def credit(env: str) -> str:
+    """Who brought an environment, for messages: "some-worlds 1.2"; "" where that is not clear."""
+    found = [entry for entry in scan(ENVS) if entry.name == env]
+    return f"{found[0].distribution} {found[0].version}" if len(found) == 1 else ""
+
+
+def blame(error: BaseException) -> PluginEntry | None:
+    """The entry of another package in whose code an error arose; None if it arose in ours."""
+    homes = [
+        (entry, home)
+        for group in GROUPS
+        for entry in scan(group)
+        if not entry.own and (home := describe.package_home(entry.value)) is not None
+    ]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(Path(__file__).parent):
+            return None
+        for entry, home in homes:
+            if path.is_relative_to(home):
+                return entry
+    return None
 
 
 def preset_names(env: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Discrete. Whatever else there is, one of gymnasium's wrappers turns into one of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -76,7 +76,7 @@ def misfits(values: Tensor, space: gymnasium.Space[Any]) -> Iterator[str]:
     if values.dtype != dtype:
         yield f"is {_name(values.dtype)}, not {_name(dtype)}"
     if tuple(values.shape[1:]) != shape:
-        yield f"has the shape {_shape(values)}, not {['N', *shape]}"
+        yield f"has the shape {_lanes(values.shape[1:])}, not {_lanes(shape)}"
         return
     low, high = _bounds(space)
     found = values.detach().cpu().double()
@@ -143,5 +143,5 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _shape(values: Tensor) -> list[int]:
-    return list(values.shape)
+def _lanes(shape: Sequence[int]) -> str:
+    return f"[{', '.join(['N', *map(str, shape)])}]"

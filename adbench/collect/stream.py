@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from adbench import spaces
+from adbench import plugins, spaces
+from adbench.contract.structure import step_problems
 from adbench.errors import ContractError
 from adbench.source.base import Source, Transition
 from adbench.task import BatchedEnv
@@ -25,9 +27,10 @@ def transitions(env: BatchedEnv, learners: Source) -> Iterator[Transition]:
     state = env.state()
     for step in count():
         action = learners.act(observation, state, step)
-        following, reward, terminated, truncated, info = env.step(action)
+        returned = env.step(action)
         if step == 0:
-            _check(env, following, reward, terminated, truncated)
+            _check(env, returned)
+        following, reward, terminated, truncated, info = returned
         following_state = env.state()
         ended, final = info["_final_obs"], info["final_obs"]
         num_ended = int(ended.sum())
@@ -70,33 +73,16 @@ def _chosen(following: Tensor, final: Tensor, ended: Tensor, num_ended: int) -> 
     return torch.where(ended.view(-1, *[1] * (following.ndim - 1)), final, following)
 
 
-def _check(
-    env: BatchedEnv,
-    observation: Observation,
-    reward: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-) -> None:
-    wanted = (
-        ("reward", reward, torch.float32),
-        ("terminated", terminated, torch.bool),
-        ("truncated", truncated, torch.bool),
-    )
-    problems = [
-        f"its {name} is {value.dtype} {list(value.shape)}, expected {dtype} [{env.num_envs}]"
-        for name, value, dtype in wanted
-        if value.dtype != dtype or tuple(value.shape) != (env.num_envs,)
-    ]
-    parts = spaces.parts(env.single_observation_space)
-    for key, values in spaces.tensors(observation).items():
-        what = f"its observation{key and f' at {key!r}'}"
-        if key not in parts:
-            problems.append(f"{what} is not in its observation space")
-            continue
-        problems += [f"{what} {problem}" for problem in spaces.misfits(values, parts[key])]
+def _check(env: BatchedEnv, returned: Any) -> None:
+    problems = list(step_problems(env, returned))
+    if not problems:
+        for key, value in spaces.tensors(returned[0]).items():
+            space = spaces.parts(env.single_observation_space)[key]
+            problems += [f"the observation {problem}" for problem in spaces.misfits(value, space)]
     if problems:
         name = env.family.name
+        authors = plugins.credit(name)
         raise ContractError(
             f"the environment {name!r} does not keep its contract: {'; '.join(problems)}. "
-            f"Tell its authors; 'adbench check-env {name}' says more."
+            f"Tell the authors of {authors or 'it'}; `adbench check-env {name}` says more."
         )

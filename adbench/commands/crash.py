@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from adbench import plugins
 from adbench.cli import command_line
 
 
@@ -32,9 +33,16 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
     )
     place = _write(report, arguments)
     kept = f"The details are in {place}; please" if place else f"{report}\nPlease"
+    entry = plugins.blame(error)
+    whose = (
+        f"an error in {entry.distribution} {entry.version}"
+        if entry
+        else "an error of adbench's own"
+    )
+    tell = f"tell the authors of {entry.distribution}" if entry else "report it"
     return (
-        f"adbench: an error of adbench's own, not of yours: {what}\n"
-        f"{kept} report it. What was finished before is kept; the same command goes on from there."
+        f"adbench: {whose}, not of yours: {what}\n"
+        f"{kept} {tell}. What was finished before is kept; the same command goes on from there."
     )
 
 

@@ -11,6 +11,13 @@ from torch import Tensor
 
 from adbench.contract.check import check
 from adbench.contract.rollout import Named
+from adbench.contract.structure import (
+    device_problems,
+    kind,
+    named,
+    observation_problems,
+    step_problems,
+)
 from adbench.contract.subject import Subject
 from adbench.errors import UsageError
 from adbench.spaces import misfits, parts, tensors
@@ -64,12 +71,12 @@ def reset(subject: Subject) -> Iterator[str]:
     try:
         returned = env.reset()
         if not (isinstance(returned, tuple) and len(returned) == 2):
-            yield f"it returned {_kind(returned)}, not (observation, info)"
+            yield f"it returned {kind(returned)}, not (observation, info)"
             return
         observation, info = returned
         if not isinstance(info, dict):
-            yield f"its info is {_kind(info)}, not a dict"
-        problems = list(_observation_problems(subject, observation, "the observation"))
+            yield f"its info is {kind(info)}, not a dict"
+        problems = list(observation_problems(env, observation, "the observation"))
         yield from problems
         if problems:
             return
@@ -106,7 +113,7 @@ def step(subject: Subject) -> Iterator[str]:
         env.reset()
         for number, action in enumerate(subject.actions(lanes, steps).to(subject.device)):
             returned = env.step(action)
-            problems = list(_step_problems(subject, returned))
+            problems = list(step_problems(env, returned))
             yield from (f"at step {number}, {problem}" for problem in problems)
             if problems:
                 return
@@ -133,9 +140,9 @@ def state(subject: Subject) -> Iterator[str]:
             for what, found in (("state()", env.state()), ("final_state", info["final_state"])):
                 where = f"at step {number}, {what}"
                 if not isinstance(found, dict) or set(found) != names:
-                    yield f"{where} is {_kind(found)}, and the names at reset were {sorted(names)}"
+                    yield f"{where} is {kind(found)}, and the names at reset were {sorted(names)}"
                     return
-                problems = list(_state_problems(subject, found))
+                problems = list(_state_problems(env, found))
                 yield from (f"{where}: {problem}" for problem in problems)
                 if problems:
                     return
@@ -143,7 +150,7 @@ def state(subject: Subject) -> Iterator[str]:
                     continue
                 index = family.tabular_state(found)
                 if index.dtype != torch.int64 or tuple(index.shape) != (len(lanes),):
-                    yield f"{where}: tabular_state is {_named(index)}, not int64 [{len(lanes)}]"
+                    yield f"{where}: tabular_state is {named(index)}, not int64 [{len(lanes)}]"
     finally:
         env.close()
 
@@ -207,80 +214,15 @@ def values(subject: Subject) -> Iterator[str]:
             yield f"tabular_state reaches from {low} to {high}, outside [0, {size})"
 
 
-def _observation_problems(subject: Subject, found: Any, what: str) -> Iterator[str]:
-    lanes = len(subject.tasks)
-    wanted = parts(subject.family.observation_space)
-    if ("" in wanted) == isinstance(found, dict) or (
-        isinstance(found, dict) and set(found) != set(wanted)
-    ):
-        yield f"{what} is {_kind(found)}; the space is {subject.family.observation_space}"
-        return
-    for key, value in tensors(found).items():
-        which = f"{what} at {key!r}" if key else what
-        if not isinstance(value, Tensor):
-            yield f"{which} is {_kind(value)}, not a tensor"
-        elif value.ndim == 0 or len(value) != lanes:
-            yield f"{which} has the shape {list(value.shape)} for {lanes} lanes"
-        else:
-            yield from (f"{which} {problem}" for problem in misfits(value[:0], wanted[key]))
-            yield from _device_problems(subject, which, value)
-
-
-def _step_problems(subject: Subject, returned: Any) -> Iterator[str]:
-    lanes = len(subject.tasks)
-    if not (isinstance(returned, tuple) and len(returned) == 5):
-        yield f"it gave {_kind(returned)}, not (observation, reward, terminated, truncated, info)"
-        return
-    observation, reward, terminated, truncated, info = returned
-    yield from _observation_problems(subject, observation, "the observation")
-    if not isinstance(info, dict):
-        yield f"info is {_kind(info)}, not a dict"
-        return
-    absent = [k for k in ("final_obs", "_final_obs", "final_state") if k not in info]
-    if absent:
-        yield f"info lacks {' and '.join(map(repr, absent))}"
-        return
-    yield from _observation_problems(subject, info["final_obs"], "info['final_obs']")
-    for what, value, dtype in (
-        ("the reward", reward, torch.float32),
-        ("terminated", terminated, torch.bool),
-        ("truncated", truncated, torch.bool),
-        ("info['_final_obs']", info["_final_obs"], torch.bool),
-    ):
-        if not isinstance(value, Tensor):
-            yield f"{what} is {_kind(value)}, not a tensor"
-        elif value.dtype != dtype or tuple(value.shape) != (lanes,):
-            yield f"{what} is {_named(value)}, not {str(dtype).removeprefix('torch.')} [{lanes}]"
-        else:
-            yield from _device_problems(subject, what, value)
-
-
-def _state_problems(subject: Subject, found: Named) -> Iterator[str]:
+def _state_problems(env: BatchedEnv, found: Named) -> Iterator[str]:
     for name, value in found.items():
         if not isinstance(value, Tensor):
-            yield f"{name!r} is {_kind(value)}, not a tensor"
-        elif value.ndim == 0 or len(value) != len(subject.tasks):
-            yield f"{name!r} is {_named(value)}, for {len(subject.tasks)} lanes"
+            yield f"{name!r} is {kind(value)}, not a tensor"
+        elif value.ndim == 0 or len(value) != env.num_envs:
+            yield f"{name!r} is {named(value)}, for {env.num_envs} lanes"
         else:
-            yield from _device_problems(subject, repr(name), value)
-
-
-def _device_problems(subject: Subject, what: str, value: Tensor) -> Iterator[str]:
-    if value.device.type != torch.device(subject.device).type:
-        yield f"{what} lies on {value.device}, not on {subject.device}"
+            yield from device_problems(env, value, repr(name))
 
 
 def _hold(what: str, given: dict[Any, Tensor]) -> list[tuple[str, Tensor, Tensor]]:
     return [(what, value, value.clone()) for value in given.values()]
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, dict):
-        return f"a dict of {sorted(map(str, value))}"
-    if isinstance(value, tuple):
-        return f"a tuple of {len(value)}"
-    return f"a {type(value).__name__}"
-
-
-def _named(value: Tensor) -> str:
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"

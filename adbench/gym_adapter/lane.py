@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from adbench import plugins
 from adbench.errors import ContractError, UsageError
 from adbench.spaces import action_problem, is_text, observation_problem
 
@@ -124,7 +125,8 @@ class Lane(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _failed(self, what: str, error: Exception) -> ContractError:
         return ContractError(
             f"{self._carried.name}: {what}() of the environment of task {self._task} raised "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}. Tell the authors of "
+            f"{plugins.credit(self._carried.name) or 'it'}."
         )
 
 

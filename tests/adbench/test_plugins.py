@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adbench import describe, plugins
+from adbench import cli, describe, plugins
 from adbench.commands import list as list_command
 from adbench.commands import plugins as plugins_command
 from adbench.config import RunConfig
@@ -471,3 +472,76 @@ def test_a_description_is_read_without_importing(tmp_path: Path, publish: Publis
     assert describe.one_line("") == ""
     assert "words_module" not in sys.modules
     assert str(tmp_path) in str(describe.source_file("words_module"))
+
+
+FAULTY = """
+import torch
+from adbench_envs.dark_room import DarkRoom, DarkRoomBatch
+
+class Tall(DarkRoomBatch):
+    def step(self, actions):
+        observation, reward, *rest = super().step(actions)
+        return observation, reward[:, None], *rest
+
+class Silent(DarkRoomBatch):
+    def step(self, actions):
+        return (*super().step(actions)[:4], {})
+
+class Flat(DarkRoomBatch):
+    def step(self, actions):
+        observation, *rest = super().step(actions)
+        return observation[:, :1], *rest
+
+class Raising(DarkRoomBatch):
+    def step(self, actions):
+        return torch.zeros(2) + torch.zeros(3)
+
+def family(batch):
+    class Faulty(DarkRoom):
+        name = f"faulty-{batch.__name__.lower()}"
+        def make(self, tasks, *, seed, lane_ids=None, device="cpu", observe="agent"):
+            return batch(self, tasks, seed=seed, lane_ids=lane_ids, device=device)
+    return Faulty
+
+tall, silent, flat, raising = map(family, (Tall, Silent, Flat, Raising))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tall", r"the reward is float32 \[\d+, 1\], not float32 \[\d+\]"),
+        ("silent", "info lacks 'final_obs' and '_final_obs' and 'final_state'"),
+        ("flat", r"the observation has the shape \[N, 1\], not \[N, 2\]"),
+        (
+            "raising",
+            "an error in faulty-worlds 0.3, not of yours: RuntimeError: The size of tensor",
+        ),
+    ],
+)
+def test_a_world_that_goes_wrong_in_a_run_is_said_with_its_distribution(
+    publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, words: str
+) -> None:
+    points = f"[adbench.envs]\nfaulty-{name} = faulty_worlds:{name}\n"
+    publish("faulty-worlds", points, version="0.3", faulty_worlds=FAULTY)
+    asked = ("collect", f"faulty-{name}", "--preset", "smoke", "--out", str(tmp_path / "run"))
+    assert cli.main(asked) == 1
+    said = capsys.readouterr().err
+    assert re.search(words, said), said
+    assert "ell the authors of faulty-worlds" in said
+
+
+def test_an_error_of_ours_is_blamed_on_nobody_else(publish: Publish) -> None:
+    publish("faulty-worlds", "[adbench.envs]\nf = faulty_worlds:tall\n", faulty_worlds=FAULTY)
+    try:
+        plugins.family("no-such-world")
+    except UnknownNameError as error:
+        assert plugins.blame(error) is None
+
+
+@pytest.mark.usefixtures("caves")
+def test_credit_is_given_where_it_is_clear(publish: Publish) -> None:
+    assert plugins.credit("cave") == "cave-worlds 2.1"
+    assert plugins.credit("nobody") == ""
+    publish("thief", "[adbench.envs]\ncave = thief_world:World\n", where="b")
+    assert plugins.credit("cave") == ""
