@@ -6,6 +6,8 @@ numbers and nothing is started, instead of dying in its last minute.
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 from pathlib import Path
 
@@ -87,6 +89,24 @@ def _container_memory(group: Path = Path("/sys/fs/cgroup")) -> int | None:
         return max(0, int(limit) - used + int(counters.get("inactive_file", 0)))
     except (OSError, ValueError):
         return None
+
+
+def usable_cores(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may keep busy.
+
+    A container may see all of a machine's cores and be given the time of two; a thread for each
+    that it sees would mostly wait.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        seen = len(os.sched_getaffinity(0))
+    else:
+        seen = os.cpu_count() or 1
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+        given = seen if quota == "max" else math.ceil(int(quota) / int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        given = seen
+    return max(1, min(seen, given))
 
 
 def size(number: int | float) -> str:

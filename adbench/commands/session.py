@@ -16,6 +16,7 @@ from adbench.errors import Stopped
 from adbench.flags import command_of
 from adbench.folder import RunFolder, write_text
 from adbench.progress import Reporter, Stop, duration, never
+from adbench.resources import usable_cores
 
 NEXT = {"collect": "train", "train": "evaluate", "evaluate": "report"}
 
@@ -101,8 +102,8 @@ def _torch_settings(device: str) -> Iterator[None]:
         torch.use_deterministic_algorithms(True)
         # It would also fill every fresh tensor with NaN: a test's job, and slow.
         fill.fill_uninitialized_memory = False
-        if not os.environ.get("OMP_NUM_THREADS") and hasattr(os, "sched_getaffinity"):
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        if not os.environ.get("OMP_NUM_THREADS"):
+            torch.set_num_threads(usable_cores())
         yield
     finally:
         torch.use_deterministic_algorithms(before[0])

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from adbench import pipeline
 from adbench.cli import VERBS, main
+from adbench.commands import session
 from adbench.config import RunConfig
 from adbench.errors import Stopped
 from adbench.folder import RunFolder
@@ -34,11 +36,12 @@ def in_own_process(*arguments: str, code: str = LIGHT) -> subprocess.CompletedPr
 
 
 def refused(told: Told, *arguments: str, code: int = 2) -> str:
-    """What is said on stderr; stdout stays empty and no traceback is shown."""
+    """The error that is said on stderr; stdout stays empty and no traceback is shown."""
     assert main(arguments) == code
     out, err = told.readouterr()
-    assert out == "" and err.startswith("adbench: ") and "Traceback" not in err
-    return err
+    assert out == "" and "Traceback" not in err
+    # What was about to run may have been said before.
+    return err[err.index("adbench: ") :]
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("-h",), ("help",), ("--version",)])
@@ -309,3 +312,26 @@ def test_a_reader_that_goes_away_is_not_worth_a_word() -> None:
     assert asks.stderr.read() == b""
     assert asks.wait() in (0, 1)
     asks.stderr.close()
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "cli.md"
+COMMANDS = re.findall(r"^    (adbench .+)$", GUIDE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_in_the_guide_is_understood(
+    command: str, asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = re.search(r"`mine\.toml` may hold as little as\n\n((?:    .+\n)+)", GUIDE.read_text())
+    assert found is not None
+    Path("mine.toml").write_text(textwrap.dedent(found[1]))
+    monkeypatch.setattr(session, "_conclude", lambda *_: None)
+    assert main(command.split()[1:]) == 0
+    assert asked.config is not None and asked.stages
+
+
+def test_the_guide_names_every_verb_and_every_exit_code() -> None:
+    text = GUIDE.read_text()
+    assert all(f"`{verb}" in text for verb in VERBS)
+    assert all(f"| {code} |" in text for code in (0, 1, 2, 3, 130, 143))

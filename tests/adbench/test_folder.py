@@ -14,7 +14,7 @@ from adbench import toml
 from adbench.config import CollectConfig, RunConfig, SourceConfig, TrainConfig
 from adbench.errors import AdbenchError, ConfigError, ResourceError, RunFolderError
 from adbench.folder import CONFIG, RunFolder, differences, write_text
-from adbench.resources import free_memory_bytes, require, size
+from adbench.resources import free_memory_bytes, require, size, usable_cores
 
 RUN = RunConfig(
     env="dark-room",
@@ -176,6 +176,18 @@ def test_the_systems_own_numbers_are_asked_for(tmp_path: Path) -> None:
     if free_memory_bytes() is not None:
         with pytest.raises(ResourceError, match="of memory"):
             require("collect", tmp_path, memory_bytes=10**18)
+
+
+@pytest.mark.parametrize(
+    ("told", "cores"), [("max 100000", 1000), ("150000 100000", 2), ("1000 100000", 1), ("?", 1000)]
+)
+def test_a_container_is_given_no_more_threads_than_processor_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(1000)), raising=False)
+    (tmp_path / "cpu.max").write_text(told)
+    assert usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path / "nowhere") == 1000
 
 
 @pytest.mark.parametrize(
