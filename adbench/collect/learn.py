@@ -6,7 +6,8 @@ H = M * K histories of up to S steps and E episodes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from adbench.config import SourceConfig
 from adbench.noise import Lanes, key_of
 from adbench.progress import Progress, silent
 from adbench.source.base import Source
-from adbench.task import TaskFamily
+from adbench.task import BatchedEnv, TaskFamily
 
 _TELL_STEPS = 64
 
@@ -86,6 +87,18 @@ class Learning:
         )
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Operations on a few thousand numbers take longer to hand out to threads than to do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def learn_online(
     family: TaskFamily,
     tasks: Tensor,
@@ -129,37 +142,29 @@ def learn_online(
     assert len(tasks) == len(learner_ids)
     keep_freed_memory()
     actors, kept = source.actors, source.kept_actors or source.actors
+    at = torch.device(device)
     lanes = Lanes(
         seed,
         stage,
         tasks.repeat_interleave(actors, dim=0),
         tuple(learner * actors + actor for learner in learner_ids for actor in range(actors)),
     )
-    at = torch.device(device)
     learners = _learners(source, family, lanes, episodes=episodes, device=at)
-    looks = family.renderer is None or not learners.privileged
-    env = family.make(
-        lanes.tasks,
-        # A seed of its own in each stage, as the learners' noise has.
-        seed=int(key_of(seed, stage, "env")[0] >> 1),
-        lane_ids=lanes.lane_ids,
-        device=at,
-        observe="agent" if looks else "state",
-    )
+    env = _environment(family, lanes, learners, at)
     window = expert.episodes if expert else 0
-    expected = episodes + window
     ledger = Ledger(
         len(tasks) * kept,
         episodes=episodes,
-        max_episodes=max(max_episodes or 0, expected),
+        max_episodes=max(max_episodes or 0, episodes + window),
         window=window,
-        optimum=_optimum(family, tasks).repeat_interleave(kept).double().numpy(),
+        optimum=np.repeat(_optimum(family, tasks) if expert else np.zeros(len(tasks)), kept),
         share=expert.share if expert else 1.0,
     )
     kept_lanes = None
     if kept < actors:
         kept_lanes = torch.arange(env.num_envs, device=at).view(-1, actors)[:, :kept].flatten()
-    keeper = Keeper(family, kept_lanes, len(ledger.done), episodes=expected) if record else None
+    sure = episodes + window
+    keeper = Keeper(family, kept_lanes, len(tasks) * kept, episodes=sure) if record else None
     for step, transition in enumerate(transitions(env, learners)):
         reward, ended = transition.reward, transition.terminated | transition.truncated
         if kept_lanes is not None:
@@ -170,8 +175,8 @@ def learn_online(
         if ledger.done.all():
             break
         if step % _TELL_STEPS == 0:
-            progress(int(np.minimum(ledger.finished, expected).sum()), expected * len(ledger.done))
-    progress(expected * len(ledger.done), expected * len(ledger.done))
+            progress(int(np.minimum(ledger.finished, sure).sum()), sure * len(ledger.done))
+    progress(sure * len(ledger.done), sure * len(ledger.done))
     episodes_most = int(ledger.finished.max())
     return Learning(
         steps=keeper.steps(ledger.length) if keeper else {},
@@ -194,7 +199,25 @@ def _learners(
     )
 
 
-def _optimum(family: TaskFamily, tasks: Tensor) -> Tensor:
-    """Return of each task's best policy, float32 [M]; NaN where nobody knows."""
-    optimum = family.optimal_return(tasks)
-    return torch.full((len(tasks),), torch.nan) if optimum is None else optimum.cpu()
+def _environment(
+    family: TaskFamily, lanes: Lanes, learners: Source, device: torch.device
+) -> BatchedEnv:
+    looks = family.renderer is None or not learners.privileged
+    return family.make(
+        lanes.tasks,
+        # A seed of its own in each stage, as the learners' noise has.
+        seed=int(key_of(lanes.seed, lanes.stage, "env")[0] >> 1),
+        lane_ids=lanes.lane_ids,
+        device=device,
+        observe="agent" if looks else "state",
+    )
+
+
+def _optimum(family: TaskFamily, tasks: Tensor) -> Array:
+    """Return of each task's best policy, float64 [M]; NaN where nobody knows."""
+    different, which = torch.unique(tasks, dim=0, return_inverse=True)
+    optimum = family.optimal_return(different)
+    if optimum is None:
+        return np.full(len(tasks), np.nan)
+    values: Array = optimum.cpu()[which.cpu()].double().numpy()
+    return values

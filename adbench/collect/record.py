@@ -37,7 +37,8 @@ class Track:
     """
 
     def __init__(self, lanes: int, shape: tuple[int, ...], dtype: torch.dtype, steps: int) -> None:
-        self._block = torch.zeros((min(steps, _BLOCK_STEPS), lanes, *shape), dtype=dtype)
+        self._block_steps = min(steps, _BLOCK_STEPS)
+        self._block = torch.zeros((self._block_steps, lanes, *shape), dtype=dtype)
         self._values = torch.zeros((lanes, steps, *shape), dtype=dtype)
         self._turned = 0
         self._filled = 0
@@ -46,7 +47,7 @@ class Track:
         """The next step's values, [N, ...], on any device and of any element type."""
         self._block[self._filled].copy_(values)
         self._filled += 1
-        if self._filled == len(self._block):
+        if self._filled == self._block_steps:
             self._turn()
 
     def first(self, length: Array) -> Array:

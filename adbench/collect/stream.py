@@ -33,7 +33,7 @@ def transitions(env: BatchedEnv, learners: Source) -> Iterator[Transition]:
         following, reward, terminated, truncated, info = returned
         following_state = env.state()
         ended, final = info["_final_obs"], info["final_obs"]
-        num_ended = int(ended.sum())
+        ending = int(ended.sum()) / env.num_envs
         transition = Transition(
             observation=observation,
             state=state,
@@ -41,9 +41,9 @@ def transitions(env: BatchedEnv, learners: Source) -> Iterator[Transition]:
             reward=reward,
             terminated=terminated,
             truncated=truncated,
-            next_observation=_within_episode(following, final, ended, num_ended),
+            next_observation=_within_episode(following, final, ended, ending),
             next_state={
-                name: _chosen(value, info["final_state"][name], ended, num_ended)
+                name: _chosen(value, info["final_state"][name], ended, ending)
                 for name, value in following_state.items()
             },
         )
@@ -53,22 +53,29 @@ def transitions(env: BatchedEnv, learners: Source) -> Iterator[Transition]:
 
 
 def _within_episode(
-    following: Observation, final: Observation, ended: Tensor, num_ended: int
+    following: Observation, final: Observation, ended: Tensor, ending: float
 ) -> Observation:
     if isinstance(following, dict):
         assert isinstance(final, dict)
         return {
-            name: _chosen(value, final[name], ended, num_ended) for name, value in following.items()
+            name: _chosen(value, final[name], ended, ending) for name, value in following.items()
         }
     assert not isinstance(final, dict)
-    return _chosen(following, final, ended, num_ended)
+    return _chosen(following, final, ended, ending)
 
 
-def _chosen(following: Tensor, final: Tensor, ended: Tensor, num_ended: int) -> Tensor:
-    """What came next in the same episode; the very tensor that follows where no lane ended."""
-    if num_ended == 0:
+def _chosen(following: Tensor, final: Tensor, ended: Tensor, ending: float) -> Tensor:
+    """What came next in the same episode; the very tensor that follows where no lane ended.
+
+    Args:
+        following: what the environment gave, of the next episode where one ended, [N, ...].
+        final: the last of those that ended, [N, ...].
+        ended: bool [N].
+        ending: the share of lanes in which it did.
+    """
+    if ending == 0.0:
         return following
-    if num_ended == len(ended):
+    if ending == 1.0:
         return final
     return torch.where(ended.view(-1, *[1] * (following.ndim - 1)), final, following)
 

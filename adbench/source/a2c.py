@@ -52,8 +52,8 @@ class A2CSettings(Config):
     """Weight of the policy's entropy."""
     value_weight: Annotated[float, Ge(0.0)] = 0.5
     """Weight of the value's squared error (not stated in the paper)."""
-    unroll_steps: Count = 10
-    """Steps between updates (not stated in the paper)."""
+    unroll_steps: Count = 5
+    """Steps between updates (not stated in the paper; A3C's own, Mnih et al. 2016)."""
 
 
 @dataclass(frozen=True)
