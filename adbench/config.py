@@ -16,8 +16,10 @@ from adbench.errors import ConfigError, unknown_name
 
 Fraction = Annotated[float, Ge(0.0), Le(1.0)]
 Probability = Annotated[float, Ge(0.0), Lt(1.0)]
-Count = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(1), Le(10**9)]
+"""How many of something; the limit keeps products of sizes within what arrays can count."""
 Scalar = bool | int | float | str
+_SCALARS = {kind.__name__ for kind in (bool, int, float, str)}
 
 TRAINED_METHODS = ("ad", "ed", "ad-shuffled")
 METHODS = (
@@ -64,17 +66,30 @@ class Config(BaseModel):
 
 
 def _explain(record: type[Config], error: ValidationError, where: str) -> str:
-    lines = []
-    for problem in error.errors(include_url=False):
-        path = ".".join(str(part) for part in problem["loc"])
+    problems = error.errors(include_url=False)
+    lines: dict[str, None] = {}  # in order, each once
+    for problem in problems:
+        place = problem["loc"]
+        if any(other["loc"][: len(place)] == place != other["loc"] for other in problems):
+            continue  # "too few items", where the one item there is was refused for itself
+        if place and place[-1] in _SCALARS:  # which of a scalar's types refused it helps nobody
+            place = place[:-1]
+        path = ".".join(str(part) for part in place)
         if problem["type"] == "extra_forbidden":
-            owner = _record_at(record, problem["loc"][:-1])
-            prefix = "".join(f"{part}." for part in problem["loc"][:-1])
+            owner = _record_at(record, place[:-1])
+            prefix = "".join(f"{part}." for part in place[:-1])
             names = [f"{prefix}{name}" for name in owner.model_fields] if owner else []
-            lines.append(str(unknown_name("configuration field", path, names)))
+            line = str(unknown_name("configuration field", path, names))
+        elif problem["type"] == "value_error":  # of ours: it names the values itself
+            message = problem["msg"].removeprefix("Value error, ")
+            line = f"{path}: {message}" if path else message
+        elif place != problem["loc"]:
+            line = f"{path}: Input should be a finite number, a text, true or false, got "
+            line += repr(problem["input"])
         else:
             got = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
-            lines.append(f"{path or record.__name__}: {problem['msg']}{got}.")
+            line = f"{path or record.__name__}: {problem['msg']}{got}"
+        lines[line.removesuffix(".") + "."] = None
     return (f"{where}: " if where else "") + "\n".join(lines)
 
 
@@ -184,9 +199,9 @@ class TrainConfig(Config):
     context: Literal["banded", "exact"] = "banded"
     """banded: a query sees the last `window_steps` of its history through a ring cache. exact: as
     in the paper, attention over the last `window_steps` alone, recomputed at each step."""
-    window_steps: Annotated[int, Ge(2)] = 420
+    window_steps: Annotated[Count, Ge(2)] = 420
     """Transition tokens a query can see (an episode of n steps makes n + 1)."""
-    sequence_steps: Annotated[int, Ge(2)] | None = None
+    sequence_steps: Annotated[Count, Ge(2)] | None = None
     """Transition tokens in a training row; none: twice `window_steps`, or once if exact."""
     subsample: Count = 1
     """Keep every k-th episode of a history's learning part."""
@@ -290,7 +305,9 @@ class RunConfig(Config):
                 "a ring cache runs past any table"
             )
         if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds repeat: {self.seeds}")
+            raise ValueError(f"seeds repeat: {', '.join(map(str, self.seeds))}")
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"methods repeat: {', '.join(self.methods)}")
         for method in self.methods:
             if method not in METHODS:
                 raise ValueError(str(unknown_name("method", method, METHODS)))
