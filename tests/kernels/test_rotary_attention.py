@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -155,16 +155,60 @@ def _note(seen: list[int], first: int, end: int) -> None:
     seen.extend(range(first, end))
 
 
-def test_units_are_shared_without_gap_or_overlap() -> None:
+WAYS = ["torch's", "a pool's"]
+
+
+@pytest.fixture(params=WAYS)
+def whose_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way to get threads, torch's only where it runs on GNU OpenMP."""
+    way: str = request.param
+    if way == "a pool's":
+        monkeypatch.setattr(threads, "gnu_openmp", lambda: None)
+    elif threads.gnu_openmp() is None:
+        pytest.skip("torch does not run on GNU OpenMP here")
+    return way
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
     before = torch.get_num_threads()
-    try:
-        for number, units in ((1, 5), (3, 7), (4, 2)):
-            torch.set_num_threads(number)
-            seen: list[int] = []
-            threads.share(partial(_note, seen), units)
-            assert sorted(seen) == list(range(units))
-    finally:
-        torch.set_num_threads(before)
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_units_are_shared_without_gap_or_overlap(
+    whose_threads: str, set_threads: Callable[[int], None]
+) -> None:
+    for number, units in ((1, 5), (3, 7), (4, 2), (2, 64)):
+        set_threads(number)
+        seen: list[int] = []
+        threads.share(partial(_note, seen), units)
+        assert sorted(seen) == list(range(units))
+
+
+def test_an_error_in_a_thread_is_an_error_of_the_call(
+    whose_threads: str, set_threads: Callable[[int], None]
+) -> None:
+    set_threads(3)
+
+    def fail(first: int, end: int) -> None:
+        if first <= 4 < end:
+            raise OverflowError("unit 4")
+
+    with pytest.raises(OverflowError, match="unit 4"):
+        threads.share(fail, 6)
+
+
+def test_gradients_on_several_threads_are_those_of_one(
+    whose_threads: str, set_threads: Callable[[int], None]
+) -> None:
+    inputs, found = draw(3, 40, 2, 16), []
+    for number in (1, 2, 4):
+        set_threads(number)
+        found.append(run(*inputs, torch.float32, window=15, implementation="numba"))
+    for out, gradient in found[1:]:
+        assert torch.equal(out, found[0][0])
+        assert torch.equal(gradient, found[0][1])
 
 
 def test_the_future_and_what_left_the_window_have_no_weight_at_all() -> None:
