@@ -20,8 +20,12 @@ from typing import Any
 import pytest
 
 ZYGOTE = """
-import json, os, sys
+import json, os, signal, sys
 from contextlib import contextmanager
+
+# A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 from adbench.cli import main
 from adbench.commands import session
 from adbench.progress import Reporter
