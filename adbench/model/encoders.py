@@ -98,9 +98,7 @@ class VectorEncoder(nn.Module):
         for name, value in (("centre", centre), ("scale", scale)):
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.register_buffer("bounded", torch.from_numpy(bounded), persistent=False)
-        self.layers = nn.Sequential(
-            nn.Linear(len(low), width), nn.GELU(), nn.Linear(width, width)
-        )
+        self.layers = nn.Sequential(nn.Linear(len(low), width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, observation: Tensor) -> Tensor:
         """Numbers [..., *space.shape] -> [..., D]."""
