@@ -124,12 +124,13 @@ def collect_batch(
         progress=progress,
     )
     kept = config.source.kept_actors or config.source.actors
+    told = _told(config)
     lines, first = [], 0
     for plan in plans:
         last = first + kept * len(plan.tasks)
         part = learning.part(first, last)
         arrays = _arrays(part, plan, seed=seed, kept=kept)
-        meta = _meta(config, family, plan, seed=seed)
+        meta = _meta(config, family, plan, told, seed=seed)
         lines.append(write_shard(folder, plan.index, arrays, meta))
         first = last
     return lines
@@ -149,10 +150,11 @@ def missing_shards(
         HistoryError: the folder holds a whole shard of another run; it is left alone.
     """
     there, _ = intact_shards(folder, env=family.name, env_version=family.version)
+    told = _told(config)
     for plan in plans:
         line = there.get(shard_name(plan.index))
         if line is not None:
-            _check_same(line, _meta(config, family, plan, seed=seed), folder)
+            _check_same(line, _meta(config, family, plan, told, seed=seed), folder)
     return [plan for plan in plans if shard_name(plan.index) not in there]
 
 
@@ -182,24 +184,35 @@ def _first_difference(
     return path, theirs, ours
 
 
-def _meta(config: RunConfig, family: TaskFamily, plan: ShardPlan, *, seed: int) -> ShardMeta:
+def _told(config: RunConfig) -> dict[str, JsonValue]:
+    """Everything that a shard's content depends on, beside the environment and the seed."""
     source = config.source
     settings = plugins.source(source.name).Settings.parse(source.settings)
-    resolved: dict[str, JsonValue] = {
+    return {
         "settings": settings.model_dump(mode="json"),
         "actors": source.actors,
         "collect": config.collect.model_dump(mode="json"),
         "tasks": config.tasks.model_dump(mode="json", include={"split_seed", "train"}),
     }
+
+
+def _meta(
+    config: RunConfig,
+    family: TaskFamily,
+    plan: ShardPlan,
+    told: dict[str, JsonValue],
+    *,
+    seed: int,
+) -> ShardMeta:
     return ShardMeta(
         env=family.name,
         env_version=family.version,
         split=SPLIT,
-        source=source.name,
-        source_config=resolved,
+        source=config.source.name,
+        source_config=told,
         seed=seed,
         learners=len(plan.tasks),
-        actors=source.kept_actors or source.actors,
+        actors=config.source.kept_actors or config.source.actors,
         spaces=spaces_of(family.observation_space, family.action_space),
     )
 
