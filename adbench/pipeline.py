@@ -61,6 +61,7 @@ def carry_out(
         AdbenchError: whatever goes wrong in a stage.
     """
     seconds = Seconds(folder.seconds)
+    _require_room(Work(folder, plugins.family(folder.config.env)), stages)
     steps = _steps(folder, seconds, stop)
     if stages == ("report",):
         steps = [replace(steps[-1], done=lambda: False)]
@@ -90,6 +91,23 @@ def is_finished(folder: RunFolder) -> bool:
 
 def _steps(folder: RunFolder, seconds: Seconds, stop: Stop) -> list[Step]:
     return list(plan(Work(folder, plugins.family(folder.config.env), stop), seconds))
+
+
+def _require_room(work: Work, stages: tuple[str, ...]) -> None:
+    """Refuse now what a later stage would be refused for: after hours of collecting is too late.
+
+    Raises:
+        ResourceError: with what is needed and what there is.
+    """
+    for seed in work.config.seeds:
+        for method in work.config.methods:
+            trained = work.folder.checkpoints(seed, method)
+            if "train" in stages and method in TRAINED_METHODS and not trained.exists():
+                train.require(work, seed, method)
+            if "evaluate" in stages and method in (*FIRST, *SECOND):
+                for name in work.family.test_sets:
+                    if not work.folder.evaluation(seed, name, method).exists():
+                        evaluate.require(work, seed, method, name)
 
 
 def check(config: RunConfig) -> None:

@@ -8,6 +8,9 @@ from adbench.collect.plan import learner_bytes
 from adbench.progress import Progress
 from adbench.stages.work import Step, Work
 
+_PLAN_BYTES = 300
+"""What a learner's task, numbers and place in a shard take in memory."""
+
 
 def step(work: Work, seed: int) -> Step:
     """Make the histories of one seed, or what is missing of them."""
@@ -27,7 +30,17 @@ def step(work: Work, seed: int) -> Step:
 
 
 def missing(work: Work, seed: int) -> int:
-    """Learners whose shard isn't there or isn't whole."""
+    """Learners whose shard isn't there or isn't whole.
+
+    Raises:
+        ResourceError: there are too many to be listed.
+    """
+    config = work.config
+    tasks = work.family.tasks("train", config.tasks.train, seed=config.tasks.split_seed)
+    learners = len(tasks) * config.collect.learners_per_task
+    resources.require(
+        f"collect, seed {seed}", work.folder.path, memory_bytes=learners * _PLAN_BYTES
+    )
     plans = plan_shards(work.config, work.family)
     folder = work.folder.histories(seed)
     left = missing_shards(work.config, work.family, plans, seed=seed, folder=folder)
@@ -51,6 +64,7 @@ def require(work: Work, seed: int, what: str) -> None:
         what,
         work.folder.path,
         disk_bytes=int(learners * a_learner * usual),
-        # Shards are collected side by side up to a gigabyte; turning a block over takes it twice.
-        memory_bytes=2 * min(learners * a_learner, 10**9),
+        # Shards are collected side by side up to a gigabyte, or one learner where that is more;
+        # turning a block over takes it twice.
+        memory_bytes=2 * min(learners * a_learner, max(10**9, a_learner)),
     )

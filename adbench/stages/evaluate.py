@@ -24,6 +24,11 @@ from adbench.stages import train
 from adbench.stages.work import Step, Work
 from adbench.train import load_model
 
+_LANE_BYTES = 500
+"""What a lane's task, number and keys take, a learner's table aside."""
+_EPISODE_BYTES = 20
+"""What is noted of an episode: its return and length, while it is played and afterwards."""
+
 WEIGHTS = {method: method for method in TRAINED_METHODS} | {"ad-no-reward": "ad"}
 """Whose weights a method plays with."""
 
@@ -50,6 +55,7 @@ def read(work: Work, seed: int, method: str, test_set: str) -> Rollout | None:
 def _step(work: Work, seed: int, method: str, test_set: str) -> Step:
     def do(progress: Progress) -> None:
         config = work.config
+        require(work, seed, method, test_set)
         tasks = work.family.tasks(test_set, config.tasks.test, seed=config.tasks.split_seed)
         play = _play_model if method in WEIGHTS else _play_source
         played = play(work, seed, method, _stage(method, test_set), tasks, progress)
@@ -67,6 +73,26 @@ def _step(work: Work, seed: int, method: str, test_set: str) -> Step:
     return Step("evaluate", method, what, "episodes", do, done)
 
 
+def require(work: Work, seed: int, method: str, test_set: str) -> None:
+    """Refuse a roll-out that the machine has no memory for."""
+    config = work.config
+    tasks = work.family.tasks(test_set, config.tasks.test, seed=config.tasks.split_seed)
+    lanes, episodes = len(tasks) * config.evaluate.lanes_per_task, config.evaluate.episodes
+    memory = 0
+    if method not in WEIGHTS:
+        episodes = config.evaluate.source_episodes or config.collect.episodes
+        memory += lanes * (config.source.actors - 1) * _LANE_BYTES
+    elif train.on_cpu(work):
+        # Keys and values of every layer, in float32; a GPU has its own memory.
+        a_lane = config.train.window_steps * config.model.layers * 2 * config.model.width * 4
+        memory += min(LANES_AT_ONCE, lanes) * a_lane
+    resources.require(
+        f"evaluate {method}, seed {seed}",
+        work.folder.path,
+        memory_bytes=memory + lanes * (episodes * _EPISODE_BYTES + _LANE_BYTES),
+    )
+
+
 def _stage(method: str, test_set: str) -> str:
     """What keys a roll-out's noise, and is written into its file."""
     return f"evaluate/{test_set}/{method}"
@@ -79,11 +105,6 @@ def _play_model(
     model = train.new_model(work, seed).to(config.device)
     folder = work.folder.checkpoints(seed, weights)
     load_model(model, folder, config, method=weights, seed=seed)
-    lanes = min(LANES_AT_ONCE, len(tasks) * config.evaluate.lanes_per_task)
-    # Keys and values of every layer, in float32; a GPU has its own memory.
-    cache = lanes * config.train.window_steps * config.model.layers * 2 * config.model.width * 4
-    if train.on_cpu(work):
-        resources.require(stage, work.folder.path, memory_bytes=cache)
     return rollout(
         policy_of(model, zero_reward=method == "ad-no-reward"),
         work.family,

@@ -15,6 +15,7 @@ from adbench.folder import CONFIG
 from adbench.history.reader import HistoryStore
 from adbench.history.sampler import WindowSampler
 from adbench.model import DistillationModel, build_model
+from adbench.model.embed import TOKENS_PER_STEP
 from adbench.noise import torch_generator
 from adbench.policy import policy_of
 from adbench.progress import Progress
@@ -32,8 +33,8 @@ def step(work: Work, seed: int, method: str) -> Step:
         return validation_score(work, seed, model)
 
     def do(progress: Progress) -> None:
+        require(work, seed, method)
         model = new_model(work, seed)
-        require(work, seed, method, model)
         train(
             work.config,
             method=method,
@@ -127,13 +128,16 @@ def validation_score(work: Work, seed: int, model: DistillationModel) -> float:
     return float(played.curve().mean())
 
 
-def require(work: Work, seed: int, method: str, model: DistillationModel) -> None:
-    """Refuse a training that the machine has no room for."""
-    config = work.config.train
-    weights = sum(parameter.numel() for parameter in model.parameters())
+def require(work: Work, seed: int, method: str) -> None:
+    """Refuse a training that the machine has no room for, before a model of that size is made."""
+    config, model = work.config.train, work.config.model
+    width, layers = model.width, model.layers
+    # Attention and feed-forward network of every block; what embeds a token is small beside them.
+    weights = layers * width * (4 * width + 2 * model.feedforward)
+    if model.positions == "learned":
+        weights += config.window_steps * TOKENS_PER_STEP[model.layout] * width
     tokens = config.batch_sequences * config.row_steps
-    width, layers = work.config.model.width, work.config.model.layers
-    per_token = layers * (12 * width + 3 * work.config.model.feedforward) * 4
+    per_token = layers * (12 * width + 3 * model.feedforward) * 4
     resources.require(
         f"train {method}, seed {seed}",
         work.folder.path,

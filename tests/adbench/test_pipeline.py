@@ -301,6 +301,29 @@ def test_a_stage_that_would_not_fit_is_refused_with_both_numbers(
         carry_out(tiny(methods=("ad",)), trained, stage)
 
 
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        ("collect", {"collect": {"learners_per_task": 10**9}}),
+        ("collect", {"collect": {"max_episodes": 10**9}}),
+        ("train", {"model": {"width": 2**24}}),
+        ("train", {"model": {"layers": 10**9}}),
+        ("train", {"train": {"window_steps": 10**9}}),
+        ("evaluate", {"evaluate": {"episodes": 10**9}}),
+        ("evaluate", {"evaluate": {"lanes_per_task": 10**9}}),
+        ("evaluate", {"evaluate": {"source_episodes": 10**9}}),
+    ],
+)
+def test_sizes_beyond_the_machine_are_refused_before_anything_is_made(
+    tmp_path: Path, stage: str, changes: dict[str, dict[str, int]]
+) -> None:
+    config = resolve("dark-room", "smoke", None, changes)
+    with pytest.raises(ResourceError, match=rf"{stage}.*needs about .* are free. Nothing was"):
+        carry_out(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "histories").exists()
+    assert not (tmp_path / "run" / "evaluations").exists()
+
+
 def test_no_expert_episodes_means_no_ed_and_says_so(tmp_path: Path) -> None:
     collect = TINY["collect"] | {"expert_episodes": 0}
     with pytest.raises(AdbenchError, match="expert"):
