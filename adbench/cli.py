@@ -53,8 +53,11 @@ Guide: docs/ in the source; each page is about one thing. docs/cli.md is about t
 """
 
 
-_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}
-"""What goes wrong with a disk without anybody's program being at fault."""
+_OF_THE_MACHINE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG,
+}  # fmt: skip
+"""What goes wrong with a disk, or with what lies in a folder, without our being at fault."""
 _KEPT = "What was finished is kept, and the same command goes on from there."
 
 
@@ -102,16 +105,26 @@ def _ending(arguments: Sequence[str]) -> int:
         # buffer must not be flushed to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except MemoryError:
-        _say(f"adbench: out of memory. {_KEPT} Make the run smaller, or close other programs.")
-        return 1
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE:
             return _crash(error, arguments)
-        _say(f"adbench: {error.filename or 'a file'}: {error.strerror}. {_KEPT}")
+        place = error.filename2 or error.filename or "a file"
+        _say(f"adbench: {place}: {error.strerror}. {_KEPT}")
         return 1
     except Exception as error:
-        return _crash(error, arguments)
+        if not _is_out_of_memory(error):
+            return _crash(error, arguments)
+        _say(f"adbench: out of memory. {_KEPT} Make the run smaller, or close other programs.")
+        return 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch on a GPU (`OutOfMemoryError`) or torch on the CPU found no memory."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
 
 
 def _crash(error: Exception, arguments: Sequence[str]) -> int:

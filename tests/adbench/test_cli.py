@@ -302,6 +302,23 @@ def test_a_full_disk_is_no_fault_of_ours(
     assert not (tmp_path / "run" / "crash.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (IsADirectoryError(21, "Is a directory", "r.tmp", None, "r"), "r: Is a directory. What"),
+        (RuntimeError("[enforce fail] can't allocate memory: 8 bytes"), "out of memory. What"),
+        (MemoryError(), "out of memory. What"),
+    ],
+)
+def test_a_folder_or_a_memory_in_the_way_is_no_fault_of_ours(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capsys: Told, tmp_path: Path
+) -> None:
+    Asked(monkeypatch, error)
+    words = ["run", "dark-room", "--preset", "smoke", "--out", str(tmp_path / "run")]
+    assert told in refused(capsys, *words, code=1)
+    assert not (tmp_path / "run" / "crash.txt").exists()
+
+
 def test_a_reader_that_goes_away_is_not_worth_a_word() -> None:
     code = "import sys; from adbench.cli import main; sys.exit(main(sys.argv[1:]))"
     asks = subprocess.Popen(
