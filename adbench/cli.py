@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; none: `sys.argv`.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    # OpenMP's threads spin while they wait unless told not to before torch is loaded: on cores that
+    # are shared a step then takes several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         before = signal.signal(signal.SIGTERM, _terminate)
     except ValueError:  # not the main thread: whoever called us looks after signals
