@@ -56,31 +56,52 @@ def adam(
         beta2: decay of the second.
         epsilon: added to the root of the second.
     """
-    updates = state.updates + 1
-    # Folded into the step: mean / (1 - beta1^n) over sqrt(square / (1 - beta2^n)) + epsilon.
-    step = learning_rate / (1 - beta1**updates)
-    bias = 1 - beta2**updates
-    if parameters.device.type == "cpu":
-        moved, mean, square = (torch.empty_like(parameters) for _ in range(3))
-        _adam(
-            _flat(parameters),
-            _flat(gradient),
-            _flat(state.mean),
-            _flat(state.square),
-            _flat(moved),
-            _flat(mean),
-            _flat(square),
-            step,
-            bias,
-            beta1,
-            beta2,
-            epsilon,
+    if parameters.device.type != "cpu":
+        return define_adam(
+            parameters,
+            gradient,
+            state,
+            learning_rate=learning_rate,
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=epsilon,
         )
-    else:
-        mean = torch.lerp(state.mean, gradient, 1 - beta1)
-        square = torch.addcmul(state.square * beta2, gradient, gradient, value=1 - beta2)
-        scale = (square / bias).sqrt_().add_(epsilon)
-        moved = torch.addcdiv(parameters, mean, scale, value=-step)
+    updates = state.updates + 1
+    moved, mean, square = (torch.empty_like(parameters) for _ in range(3))
+    _adam(
+        _flat(parameters),
+        _flat(gradient),
+        _flat(state.mean),
+        _flat(state.square),
+        _flat(moved),
+        _flat(mean),
+        _flat(square),
+        learning_rate / (1 - beta1**updates),
+        1 - beta2**updates,
+        beta1,
+        beta2,
+        epsilon,
+    )
+    return moved, AdamState(mean, square, updates)
+
+
+def define_adam(
+    parameters: Tensor,
+    gradient: Tensor,
+    state: AdamState,
+    *,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> tuple[Tensor, AdamState]:
+    """What `adam` is, in PyTorch; on GPUs it is what runs."""
+    updates = state.updates + 1
+    mean = torch.lerp(state.mean, gradient, 1 - beta1)
+    square = torch.lerp(state.square, gradient.square(), 1 - beta2)
+    scale = (square / (1 - beta2**updates)).sqrt_().add_(epsilon)
+    step = learning_rate / (1 - beta1**updates)
+    moved = torch.addcdiv(parameters, mean, scale, value=-step)
     return moved, AdamState(mean, square, updates)
 
 

@@ -62,9 +62,7 @@ class Layer:
             inputs: [M, R, I].
         """
         if parameters.device.type != "cpu":
-            weight, bias = self.weights(parameters)
-            outputs = torch.baddbmm(bias, inputs, weight)
-            return outputs if self.head else outputs.relu_()
+            return self.define_forward(parameters, inputs)
         outputs = inputs.new_empty((*inputs.shape[:2], self.fan_out))
         loop = _forward_head if self.head else _forward
         loop(parameters.numpy(), self.at, inputs.contiguous().numpy(), outputs.numpy())
@@ -90,12 +88,7 @@ class Layer:
                 Else they are features, nobody wants their gradient, and it may be 0.
         """
         if parameters.device.type != "cpu":
-            weight, bias = self.weights(gradient)
-            weight.copy_(torch.bmm(inputs.mT, grad))
-            bias.copy_(grad.sum(dim=1, keepdim=True))
-            if not rectified:
-                return torch.zeros_like(inputs)
-            return torch.bmm(grad, self.weights(parameters)[0].mT).mul_(inputs > 0)
+            return self.define_backward(parameters, inputs, grad, gradient, rectified=rectified)
         grad_inputs = torch.zeros_like(inputs)
         loop = _backward_head if self.head else _backward
         loop(
@@ -108,6 +101,29 @@ class Layer:
             rectified,
         )
         return grad_inputs
+
+    def define_forward(self, parameters: Tensor, inputs: Tensor) -> Tensor:
+        """What `forward` is, in PyTorch; on GPUs it is what runs."""
+        weight, bias = self.weights(parameters)
+        outputs = torch.baddbmm(bias, inputs, weight)
+        return outputs if self.head else outputs.relu_()
+
+    def define_backward(
+        self,
+        parameters: Tensor,
+        inputs: Tensor,
+        grad: Tensor,
+        gradient: Tensor,
+        *,
+        rectified: bool,
+    ) -> Tensor:
+        """What `backward` is, in PyTorch; on GPUs it is what runs."""
+        weight, bias = self.weights(gradient)
+        weight.copy_(torch.bmm(inputs.mT, grad))
+        bias.copy_(grad.sum(dim=1, keepdim=True))
+        if not rectified:
+            return torch.zeros_like(inputs)
+        return torch.bmm(grad, self.weights(parameters)[0].mT).mul_(inputs > 0)
 
 
 # Sums may be regrouped into vector lanes, and products fused into them: the same way for every

@@ -1,11 +1,14 @@
 """Batched networks and their optimiser against PyTorch's own, and learner against learner."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from adbench.source.adam import AdamState, adam
+from adbench.source.adam import AdamState, adam, define_adam
 from adbench.source.network import Layout
 
 LEARNERS, ROWS = 5, 7
@@ -56,6 +59,26 @@ def test_backward_is_what_autograd_finds(layout: Layout) -> None:
     assert (by_hand - found).abs().max() < EXACT
 
 
+@pytest.mark.parametrize("rows", [1, 7, 16, 33])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_the_loops_do_what_their_definitions_do(layout: Layout, rows: int) -> None:
+    parameters = layout.initial(keys(LEARNERS)).double()
+    generator = torch.Generator().manual_seed(4)
+    for depth, layer in enumerate(layout.layers):
+        inputs = torch.randn(LEARNERS, rows, layer.fan_in, generator=generator).double().relu()
+        grad = torch.randn(LEARNERS, rows, layer.fan_out, generator=generator).double()
+        outputs = layer.forward(parameters, inputs)
+        assert (outputs - layer.define_forward(parameters, inputs)).abs().max() < EXACT
+        ours, theirs = torch.full((2, *parameters.shape), torch.nan).double()
+        below = layer.backward(parameters, inputs, grad, ours, rectified=depth > 0)
+        defined = layer.define_backward(parameters, inputs, grad, theirs, rectified=depth > 0)
+        part = slice(layer.at, layer.end)
+        assert (ours[:, part] - theirs[:, part]).abs().max() < EXACT
+        assert torch.isnan(ours).sum() == torch.isnan(theirs).sum()  # no other layer's columns
+        if depth:
+            assert (below - defined).abs().max() < EXACT
+
+
 def test_a_learner_is_the_same_beside_any_other_learners() -> None:
     layout = Layout((18, 64, 64, 6))
     together = layout.initial(keys(37))
@@ -78,7 +101,8 @@ def test_a_fresh_policy_is_nearly_uniform_and_learners_differ() -> None:
     assert not torch.equal(parameters[0], parameters[1])
 
 
-def test_adam_takes_the_steps_of_pytorchs_adam() -> None:
+@pytest.mark.parametrize("step", [adam, define_adam])
+def test_adam_takes_the_steps_of_pytorchs_adam(step: Callable[..., Any]) -> None:
     generator = torch.Generator().manual_seed(3)
     start = torch.randn(4, 9, generator=generator).double()
     theirs = nn.Parameter(start.clone())
@@ -88,7 +112,7 @@ def test_adam_takes_the_steps_of_pytorchs_adam() -> None:
         gradient = torch.randn(4, 9, generator=generator).double()
         theirs.grad = gradient
         optimiser.step()
-        ours, state = adam(
+        ours, state = step(
             ours, gradient, state, learning_rate=0.01, beta1=0.8, beta2=0.95, epsilon=1e-6
         )
     assert state.updates == 5
