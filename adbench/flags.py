@@ -64,7 +64,9 @@ def take_flags(
             rest.append(word)
             continue
         name, kind, negated = _field(flag, kinds, known, verb)
-        if negated and not equals:
+        if negated:
+            if equals:
+                raise UsageError(f"{flag} takes no value; it got {value!r}. Leave that out.")
             value = "false"
         elif not equals:
             value = _next_value(flag, kind, words)

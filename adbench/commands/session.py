@@ -46,7 +46,9 @@ def carry_out(
         folder.settle()
         from adbench import pipeline  # torch, half a second at least: after the cheap refusals
 
-        if stages != ("report",) and pipeline.is_finished(folder):
+        with warnings.catch_warnings(action="ignore"):  # what is damaged is told when it is mended
+            finished = stages != ("report",) and pipeline.is_finished(folder)
+        if finished:
             _conclude(folder, stages, as_json, f"{folder.path}: this run is finished.")
             return 0
         reporter = Reporter()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def test_a_family_that_is_unknown_still_gets_the_general_help(capsys: Told) -> N
         ("run dark-room --out OUT --train.updates many", "train.updates: .*integer.*got 'many'"),
         ("run dark-room --out OUT --train.updates", "--train.updates wants a value"),
         ("run dark-room --out OUT --train.updates --json", "--train.updates wants a value"),
+        ("run dark-room --out OUT --train.no-compile=1", "--train.no-compile takes no value"),
         ("run dark-room --out OUT --train 5", "--train is a group of settings"),
         ("run dark-room --out OUT --train.token-mask 1.0", "less than 1, got 1.0"),
         ("run dark-room --out OUT --train.precision half", "'float32' or 'bfloat16', got 'half'"),
@@ -317,6 +319,21 @@ def test_a_folder_or_a_memory_in_the_way_is_no_fault_of_ours(
     words = ["run", "dark-room", "--preset", "smoke", "--out", str(tmp_path / "run")]
     assert told in refused(capsys, *words, code=1)
     assert not (tmp_path / "run" / "crash.txt").exists()
+
+
+def test_asking_whether_a_run_is_finished_warns_of_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: Told, tmp_path: Path
+) -> None:
+    def damaged(folder: RunFolder) -> bool:
+        warnings.warn("damaged", RuntimeWarning, stacklevel=1)
+        return False
+
+    Asked(monkeypatch, Stopped("Time is up."))
+    monkeypatch.setattr(pipeline, "is_finished", damaged)
+    words = ["run", "dark-room", "--preset", "smoke", "--out", str(tmp_path / "run")]
+    with warnings.catch_warnings(action="error"):
+        assert main(words) == 3
+    assert "damaged" not in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_not_worth_a_word() -> None:
