@@ -50,7 +50,7 @@ def read_lines(folder: Path) -> tuple[list[ManifestLine], list[tuple[int, str]]]
             damaged.append((number, str(damage)))
     if not lines and not damaged:
         raise HistoryError(
-            f"{path} is empty; expected a line a shard. Collect the histories again."
+            f"{path} is empty; expected a line a shard. Delete it and collect the histories again."
         )
     return list(lines.values()), damaged
 
