@@ -130,7 +130,7 @@ def learn_online(
         max_episodes: where a stream that does not converge is given up; None: `episodes` plus the
             expert's.
         expert: converged behaviour that must follow; None: none.
-        device: where environment and learners live.
+        device: where environment and learners live, if the algorithm gains by it; else the CPU.
         record: keep every step; False keeps episode ends and returns only.
         progress: told episodes finished, of those that are sure to be played.
 
@@ -142,14 +142,22 @@ def learn_online(
     assert len(tasks) == len(learner_ids)
     keep_freed_memory()
     actors, kept = source.actors, source.kept_actors or source.actors
-    at = torch.device(device)
+    algorithm = plugins.source(source.name)
+    at = torch.device(device if algorithm.accelerated else "cpu")
     lanes = Lanes(
         seed,
         stage,
         tasks.repeat_interleave(actors, dim=0),
         tuple(learner * actors + actor for learner in learner_ids for actor in range(actors)),
     )
-    learners = _learners(source, family, lanes, episodes=episodes, device=at)
+    learners = algorithm(
+        algorithm.Settings.parse(source.settings, where=f"source.settings of {source.name}"),
+        family,
+        lanes,
+        actors=actors,
+        episodes=episodes,
+        device=at,
+    )
     env = _environment(family, lanes, learners, at)
     window = expert.episodes if expert else 0
     ledger = Ledger(
@@ -186,16 +194,6 @@ def learn_online(
         length=ledger.length,
         returns=ledger.returns[:, :episodes_most],
         num_steps=(step + 1) * env.num_envs,
-    )
-
-
-def _learners(
-    source: SourceConfig, family: TaskFamily, lanes: Lanes, *, episodes: int, device: torch.device
-) -> Source:
-    algorithm = plugins.source(source.name)
-    settings = algorithm.Settings.parse(source.settings, where=f"source.settings of {source.name}")
-    return algorithm(
-        settings, family, lanes, actors=source.actors, episodes=episodes, device=device
     )
 
 

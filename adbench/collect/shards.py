@@ -40,6 +40,7 @@ def collect(
     progress: Progress = silent,
     stop: Stop = never,
     workers: int = 1,
+    device: torch.device | str = "cpu",
 ) -> None:
     """Make every shard of a run that is not there yet, or that is damaged.
 
@@ -52,6 +53,7 @@ def collect(
         progress: told episodes finished, of those that are sure to be played.
         stop: asked between batches of shards.
         workers: processes; with one, the work is done in this one.
+        device: where learners live that gain by it.
 
     Raises:
         Stopped: `stop` said so and shards are missing; those that are there are kept.
@@ -75,7 +77,7 @@ def collect(
     def within_batch(done: int, total: int, note: str = "") -> None:
         progress(done_before + done, total_episodes, note)
 
-    work = _Work(config, seed, Path(folder), stop, within_batch)
+    work = _Work(config, seed, Path(folder), str(device), stop, within_batch)
     finished = work.in_processes(batches, workers) if workers > 1 else work.in_turn(family, batches)
     left = len(missing)
     for batch in finished:
@@ -90,14 +92,20 @@ def collect(
 
 
 def collect_shard(
-    config: RunConfig, family: TaskFamily, plan: ShardPlan, *, seed: int, folder: Path
+    config: RunConfig,
+    family: TaskFamily,
+    plan: ShardPlan,
+    *,
+    seed: int,
+    folder: Path,
+    device: torch.device | str = "cpu",
 ) -> ManifestLine:
     """Make one shard: a pure function of the configuration, the seed and the shard's number.
 
     Returns:
         the shard's line in the manifest.
     """
-    return collect_batch(config, family, [plan], seed=seed, folder=folder)[0]
+    return collect_batch(config, family, [plan], seed=seed, folder=folder, device=device)[0]
 
 
 def collect_batch(
@@ -107,6 +115,7 @@ def collect_batch(
     *,
     seed: int,
     folder: Path,
+    device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> list[ManifestLine]:
     """Make several shards, their learners side by side; each is what `collect_shard` makes."""
@@ -121,6 +130,7 @@ def collect_batch(
         episodes=rules.episodes,
         max_episodes=rules.max_episodes,
         expert=Expert(rules.expert_episodes, rules.expert_share) if rules.expert_episodes else None,
+        device=device,
         progress=progress,
     )
     kept = config.source.kept_actors or config.source.actors
@@ -250,6 +260,7 @@ class _Work:
     config: RunConfig
     seed: int
     folder: Path
+    device: str
     stop: Stop
     progress: Progress
 
@@ -263,6 +274,7 @@ class _Work:
                 batch,
                 seed=self.seed,
                 folder=self.folder,
+                device=self.device,
                 progress=self.progress,
             )
             yield batch
@@ -278,7 +290,9 @@ class _Work:
                 while waiting and len(running) < workers and not self.stop():
                     batch = waiting.pop(0)
                     indices = [plan.index for plan in batch]
-                    job = pool.submit(_collect_apart, config, indices, self.seed, str(self.folder))
+                    job = pool.submit(
+                        _collect_apart, config, indices, self.seed, self.folder, self.device
+                    )
                     running[job] = batch
                 if not running:
                     return
@@ -287,9 +301,12 @@ class _Work:
                     yield running.pop(job)
 
 
-def _collect_apart(config: dict[str, Any], indices: list[int], seed: int, folder: str) -> None:
+def _collect_apart(
+    config: dict[str, Any], indices: list[int], seed: int, folder: Path, device: str
+) -> None:
     """A batch in a process of its own, which plans the run anew and takes its part."""
     run = RunConfig.parse(config)
     family = plugins.family(run.env)
     plans = plan_shards(run, family)
-    collect_batch(run, family, [plans[i] for i in indices], seed=seed, folder=Path(folder))
+    chosen = [plans[index] for index in indices]
+    collect_batch(run, family, chosen, seed=seed, folder=folder, device=device)

@@ -7,7 +7,7 @@ update, F features, C choices (actions), P parameters of one learner.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -172,6 +172,7 @@ class A2C(Source):
 
     name = "a2c"
     Settings = A2CSettings
+    accelerated: ClassVar[bool] = True
 
     def __init__(
         self,

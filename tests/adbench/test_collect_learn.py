@@ -146,6 +146,11 @@ def test_without_a_record_the_returns_are_the_same() -> None:
     assert np.array_equal(full.episode_end, bare.episode_end)
 
 
+def test_a_source_that_gains_nothing_by_a_gpu_learns_on_the_cpu() -> None:
+    asked_for = learn("dark-room", [0], device="cuda")  # there need not be one
+    assert np.array_equal(asked_for.steps["action"], learn("dark-room", [0]).steps["action"])
+
+
 def test_fields_are_stored_as_narrow_as_their_spaces_allow() -> None:
     steps = learn("dark-room", [0]).steps
     assert {name: values.dtype.str[1:] for name, values in steps.items()} == {
