@@ -7,8 +7,10 @@ version, the cause and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import sys
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -291,14 +293,16 @@ def _import(entry: PluginEntry) -> object:
     if point.pattern.match(entry.value) is None:
         raise _broken(entry, f"its entry point {entry.value!r} does not read module:attribute")
     try:
-        return point.load()
+        with contextlib.redirect_stdout(sys.stderr):  # ours is data
+            return point.load()
     except (Exception, SystemExit) as error:  # whatever a stranger's module does, the others go on
         raise _broken(entry, _cause(error), error) from error
 
 
 def _call(entry: PluginEntry, value: Callable[[], object]) -> object:
     try:
-        return value()
+        with contextlib.redirect_stdout(sys.stderr):
+            return value()
     except (Exception, SystemExit) as error:
         raise _broken(entry, _cause(error), error) from error
 

@@ -147,6 +147,18 @@ def test_a_broken_plug_in_is_named_with_its_cause_and_the_others_go_on(
     assert plugins.family("dark-room").name == "dark-room"
 
 
+def test_what_a_plug_in_prints_stays_out_of_our_data(
+    publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loud = "\n".join(
+        (WORLD, "print('hello')", "def loud():", "    print('again')", "    return Cave()")
+    )
+    publish("caves", f"[{ENVS}]\ncave = loud:loud\n", loud=loud)
+    plugins.family("cave")
+    out, err = capsys.readouterr()
+    assert out == "" and err == "hello\nagain\n"
+
+
 def test_the_place_of_the_fault_and_its_cause_are_kept(publish: Publish) -> None:
     text = "def World():\n    x = 1\n    raise ValueError('too dark')\n"
     publish("bad", "[adbench.envs]\nbad = bad_world:World\n", bad_world=text)
