@@ -188,8 +188,8 @@ def fresh(subject: Subject) -> Iterator[str]:
     "values",
     "observations and tabular states lie where the family says, and rewards are finite",
     needs=("state",),
-    advice="Give the space the bounds that observations really have, and the table as many rows "
-    "as tabular_state has values.",
+    advice="Give the space the bounds that observations really have, the table as many rows as "
+    "tabular_state has values, and every step a reward that is a number.",
 )
 def values(subject: Subject) -> Iterator[str]:
     """Every value of a roll-out."""

@@ -148,7 +148,7 @@ def _line(index: int, arrays: Mapping[str, np.ndarray], meta: ShardMeta) -> Mani
     problem = boundaries_problem(arrays["episode_end"], length, arrays["action"].shape[1])
     problem = problem or values_problem(plain, line.fields)
     if problem:
-        raise ContractError(f"{where}: {problem}.")
+        raise ContractError(f"{where}: {problem}. `adbench check-env {meta.env}` looks closer.")
     num_bytes = sum(record.num_bytes for record in line.fields.values())
     if "frame" not in arrays and num_bytes > SHARD_BYTES_MAX:
         raise _too_large(line.file, num_bytes)
