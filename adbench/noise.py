@@ -22,12 +22,14 @@ _FLOATS_PER_COUNTER = 8
 def key_of(*parts: int | str | bytes) -> np.ndarray:
     """A 128-bit Philox key from a list of parts, uint64 [2]; equal parts give equal keys."""
     digest = hashlib.blake2b(digest_size=16)
+    _absorb(digest, parts)
+    return np.frombuffer(digest.digest(), dtype=np.uint64)
+
+
+def _absorb(digest: hashlib.blake2b, parts: Sequence[int | str | bytes]) -> None:
     for part in parts:
         raw = part if isinstance(part, bytes) else str(part).encode()
-        digest.update(len(raw).to_bytes(8, "little"))
-        digest.update(type(part).__name__.encode())
-        digest.update(raw)
-    return np.frombuffer(digest.digest(), dtype=np.uint64)
+        digest.update(len(raw).to_bytes(8, "little") + type(part).__name__.encode() + raw)
 
 
 def generator(*parts: int | str | bytes) -> np.random.Generator:
@@ -123,7 +125,11 @@ class Lanes:
     def keys(self, purpose: str) -> list[np.ndarray]:
         """One Philox key a lane for one purpose, each uint64 [2]."""
         tasks = self.tasks.detach().cpu().contiguous().numpy()
-        return [
-            key_of(self.seed, self.stage, purpose, task.tobytes(), lane)
-            for task, lane in zip(tasks, self.lane_ids, strict=True)
-        ]
+        common = hashlib.blake2b(digest_size=16)
+        _absorb(common, (self.seed, self.stage, purpose))
+        keys = []
+        for task, lane in zip(tasks, self.lane_ids, strict=True):
+            digest = common.copy()  # as `key_of` with all five, but the first three only once
+            _absorb(digest, (task.tobytes(), lane))
+            keys.append(np.frombuffer(digest.digest(), dtype=np.uint64))
+        return keys

@@ -22,7 +22,7 @@ from adbench.history.reader import intact_shards
 from adbench.history.schema import ManifestLine, ShardMeta, shard_name
 from adbench.history.spaces import spaces_of
 from adbench.history.writer import write_shard
-from adbench.noise import key_of
+from adbench.noise import Lanes
 from adbench.progress import Progress, Stop, never, silent
 from adbench.task import TaskFamily
 
@@ -231,17 +231,14 @@ def _arrays(
     learning: Learning, plan: ShardPlan, *, seed: int, kept: int
 ) -> dict[str, np.ndarray[Any, Any]]:
     tasks = plan.tasks.cpu().numpy()
-    seeds = [
-        key_of(seed, STAGE, "learner", task.tobytes(), learner)[0]
-        for task, learner in zip(tasks, plan.learner_ids, strict=True)
-    ]
+    keys = Lanes(seed, STAGE, plan.tasks, plan.learner_ids).keys("learner")
     return {
         **learning.steps,
         **learning.endings,
         "episode_end": learning.episode_end,
         "length": learning.length,
         "task": np.repeat(tasks, kept, axis=0),
-        "learner_seed": np.repeat(np.array(seeds, np.uint64), kept),
+        "learner_seed": np.repeat(np.array([key[0] for key in keys]), kept),
         "learner": np.repeat(np.array(plan.learners, np.int32), kept),
         "actor": np.tile(np.arange(kept, dtype=np.int32), len(tasks)),
     }
