@@ -13,7 +13,7 @@ from adbench import plugins
 from adbench.collect import Expert, Learning, choose_source_settings, learn_online, source_rollout
 from adbench.config import CollectConfig, EvaluateConfig, RunConfig, SourceConfig, TasksConfig
 from adbench.errors import ContractError
-from adbench.noise import key_of
+from adbench.noise import Lanes, key_of
 from adbench.task import BatchedEnv, TaskFamily
 
 FAST = {"discount": 0.95, "trace": 0.7, "initial_value": 0.01}
@@ -95,6 +95,14 @@ def test_a_lane_lives_the_same_beside_any_other_lanes() -> None:
                 assert np.array_equal(one.steps[name], other.steps[name]), name
             for name in one.endings:
                 assert np.array_equal(one.endings[name], other.endings[name]), name
+
+
+def test_a_lanes_key_is_made_of_who_it_is_and_nothing_else() -> None:
+    tasks = torch.arange(6).view(3, 2)
+    keys = Lanes(3, "a/b", tasks, (4, 5, 4)).keys("action")
+    for key, task, lane in zip(keys, tasks.numpy(), (4, 5, 4), strict=True):
+        assert (key == key_of(3, "a/b", "action", task.tobytes(), lane)).all()
+    assert len({key.tobytes() for key in keys}) == 3
 
 
 def test_seeds_stages_and_learners_draw_apart() -> None:
