@@ -40,20 +40,22 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
     settings, rest = flags.take_flags(list(arguments), parser.options(), verb=verb)
     found = parser.read(rest)
 
-    from adbench import pipeline
     from adbench.commands import session
-    from adbench.folder import RunFolder
 
-    config = flags.resolve(found.env, found.preset, found.config, settings)
-    pipeline.check(config)
-    folder = RunFolder.open(found.out, config)
-    return session.carry_out(
-        folder,
-        stages,
-        command=(verb, *arguments),
-        stop_after_minutes=found.stop_after,
-        as_json=found.json,
-    )
+    command = (verb, *arguments)
+    with session.interruptible(found.out, command):
+        from adbench import pipeline  # torch, whose import can be interrupted, too
+        from adbench.folder import RunFolder
+
+        config = flags.resolve(found.env, found.preset, found.config, settings)
+        pipeline.check(config)
+        return session.carry_out(
+            RunFolder.open(found.out, config),
+            stages,
+            command=command,
+            stop_after_minutes=found.stop_after,
+            as_json=found.json,
+        )
 
 
 def _parser(verb: str, summary: str) -> Parser:

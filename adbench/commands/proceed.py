@@ -35,10 +35,12 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
     from adbench.commands import session
     from adbench.folder import RunFolder
 
-    return session.carry_out(
-        RunFolder.read(found.folder),
-        stages,
-        command=(verb, *arguments),
-        stop_after_minutes=getattr(found, "stop_after", None),
-        as_json=found.json,
-    )
+    command = (verb, *arguments)
+    with session.interruptible(found.folder, command):
+        return session.carry_out(
+            RunFolder.read(found.folder),
+            stages,
+            command=command,
+            stop_after_minutes=getattr(found, "stop_after", None),
+            as_json=found.json,
+        )

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from adbench.cli import command_line
@@ -64,15 +65,27 @@ def carry_out(
             if as_json:
                 print(json.dumps({"folder": str(folder.path), "finished": False}))
             return stopped.exit_code
-        except KeyboardInterrupt as interrupt:
-            interrupt.add_note(
-                f"What was finished is kept in {folder.path}; what was half done is done again.\n"
-                f"Go on with:  {command_line(*command)}"
-            )
-            raise
         took = duration(time.monotonic() - began)
         _conclude(folder, stages, as_json, f"Done in {took}.")
     return 0
+
+
+@contextmanager
+def interruptible(path: Path, command: tuple[str, ...]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM inside say what is kept, and the command that goes on.
+
+    Args:
+        path: the run's folder.
+        command: the words that were typed after `adbench`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(
+            f"What was finished is kept in {path}; what was half done is done again.\n"
+            f"Go on with:  {command_line(*command)}"
+        )
+        raise
 
 
 def introduction(folder: RunFolder) -> str:

@@ -267,6 +267,24 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
     assert f"adbench run dark-room --preset smoke --out {out}" in told
 
 
+@pytest.mark.parametrize("moment", ["check", "is_finished"])
+def test_ctrl_c_before_the_work_begins_says_how_to_go_on_once(
+    moment: str, monkeypatch: pytest.MonkeyPatch, capsys: Told, tmp_path: Path
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    Asked(monkeypatch)
+    monkeypatch.setattr(pipeline, moment, interrupt)
+    out = str(tmp_path / "run")
+    assert main(["run", "dark-room", "--preset", "smoke", "--out", out]) == 130
+    told = capsys.readouterr().err
+    assert told.count(f"Go on with:  adbench run dark-room --preset smoke --out {out}") == 1
+    if moment == "is_finished":
+        assert main(["train", out]) == 130
+        assert f"Go on with:  adbench train {out}" in capsys.readouterr().err
+
+
 def test_sigterm_ends_as_ctrl_c_does_with_a_code_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: Told, tmp_path: Path
 ) -> None:
