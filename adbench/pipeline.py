@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from adbench import plugins
 from adbench.config import TRAINED_METHODS, RunConfig
 from adbench.errors import ConfigError, Stopped
 from adbench.folder import RunFolder
+from adbench.noise import Lanes
 from adbench.progress import Reporter, Stop, never
 from adbench.stages import collect, evaluate, report, train
 from adbench.stages.work import Seconds, Step, Work
+from adbench.task import TaskFamily
 
 FIRST = ("source", "ad", "ad-no-reward")
 """Rows of the first report, beside `random` and `optimal`, which are computed, not rolled out."""
@@ -114,14 +118,16 @@ def check(config: RunConfig) -> None:
     """Refuse at once what would fail after minutes of work.
 
     Raises:
-        ConfigError: methods that this pipeline does not have, or none to play.
-        UsageError: more tasks than a split has.
+        ConfigError: methods that this pipeline does not have, none to play, or `ed` without the
+            episodes that it is trained on.
+        UsageError: more tasks than a split has, or a source that cannot learn on these.
     """
     _check_methods(config)
     family, tasks = plugins.family(config.env), config.tasks
     counts = {"train": tasks.train, "validation": tasks.validation}
     for split, count in (counts | dict.fromkeys(family.test_sets, tasks.test)).items():
         family.tasks(split, count, seed=tasks.split_seed)  # only whether there are as many
+    _check_source(config, family)
 
 
 def _check_methods(config: RunConfig) -> None:
@@ -137,3 +143,22 @@ def _check_methods(config: RunConfig) -> None:
             f"methods: {', '.join(config.methods)} are computed, not played; "
             f"add at least one of {', '.join((*FIRST, *SECOND))}."
         )
+    if "ed" in config.methods and not config.collect.expert_episodes:
+        raise ConfigError(
+            "methods: 'ed' is trained on what follows the learning, and collect.expert_episodes "
+            "is 0. Make it at least 1, or leave 'ed' out."
+        )
+
+
+def _check_source(config: RunConfig, family: TaskFamily) -> None:
+    """Make one learner of the source, which refuses a family it cannot learn on."""
+    source, algorithm = config.source, plugins.source(config.source.name)
+    task = family.tasks("train", config.tasks.train, seed=config.tasks.split_seed)[:1]
+    algorithm(
+        algorithm.Settings.parse(source.settings, where=f"source.settings of {source.name}"),
+        family,
+        Lanes(0, "check", task, (0,)),
+        actors=1,
+        episodes=config.collect.episodes,
+        device=torch.device("cpu"),
+    )

@@ -113,6 +113,8 @@ def test_a_family_that_is_unknown_still_gets_the_general_help(capsys: Told) -> N
         ("run dark-room --out OUT --methods ad,adl", "no method named 'adl'"),
         ("run dark-room --out OUT --methods ad,ad-blind", "'ad-blind' needs pixels"),
         ("run dark-room --out OUT --methods random", "are computed, not played"),
+        ("run dark-room --out OUT --collect.expert-episodes 0", "'ed' .*expert_episodes is 0"),
+        ("run dark-room --out OUT --source.name ucb", "'ucb' is for bandits.*q-lambda"),
         ("run dark-room --out OUT --train.updates 0", "train.updates: .*equal to 1, got 0"),
         ("run dark-room --out OUT --train.updates many", "train.updates: .*integer.*got 'many'"),
         ("run dark-room --out OUT --train.updates", "--train.updates wants a value"),
