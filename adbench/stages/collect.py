@@ -19,7 +19,14 @@ def step(work: Work, seed: int) -> Step:
 
     def do(progress: Progress) -> None:
         require(work, seed, what)
-        collect(work.config, seed=seed, folder=folder, progress=progress, stop=work.stop)
+        collect(
+            work.config,
+            seed=seed,
+            folder=folder,
+            progress=progress,
+            stop=work.stop,
+            device=work.config.device,
+        )
 
     def done() -> bool:
         if seed not in work.verified and not missing(work, seed):
