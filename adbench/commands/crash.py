@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 import tempfile
+import tomllib
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,9 +42,16 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         else "an error of adbench's own"
     )
     tell = f"tell the authors of {entry.distribution}" if entry else "report it"
-    return (
+    said = (
         f"adbench: {whose}, not of yours: {what}\n"
         f"{kept} {tell}. What was finished before is kept; the same command goes on from there."
+    )
+    world = _foreign_environment(arguments)
+    if world is None:
+        return said
+    return (
+        f"{said}\nOr the environment {world.name!r} of {world.distribution} {world.version} breaks "
+        f"the contract: `adbench check-env {world.name}` tells."
     )
 
 
@@ -67,6 +76,16 @@ def _folders(arguments: Sequence[str]) -> list[Path]:
     named = [word.removeprefix("--out=") for word in arguments if not word.startswith("-")]
     named += [word.removeprefix("--out=") for word in arguments if word.startswith("--out=")]
     return [Path(name) for name in named if Path(name, "config.toml").is_file()]
+
+
+def _foreign_environment(arguments: Sequence[str]) -> plugins.PluginEntry | None:
+    """The environment of the run that the command line is about, if another package brought it."""
+    names = list(arguments[1:2])
+    for folder in _folders(arguments):
+        with contextlib.suppress(OSError, ValueError):
+            names.append(tomllib.loads((folder / "config.toml").read_text()).get("env", ""))
+    found = [entry for entry in plugins.scan(plugins.ENVS) if entry.name in names]
+    return found[0] if len(found) == 1 and not found[0].own else None
 
 
 def _versions() -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from adbench import cli, describe, plugins
 from adbench.commands import list as list_command
 from adbench.commands import plugins as plugins_command
+from adbench.commands.crash import explain
 from adbench.config import RunConfig
 from adbench.errors import PluginError, UnknownNameError
 from adbench.plugins import DISABLE, ENVS, OWN_DISTRIBUTION, PRESETS, SOURCES
@@ -549,6 +550,19 @@ def test_an_error_of_ours_is_blamed_on_nobody_else(publish: Publish) -> None:
         plugins.family("no-such-world")
     except UnknownNameError as error:
         assert plugins.blame(error) is None
+
+
+@pytest.mark.usefixtures("caves")
+@pytest.mark.parametrize("verb", ["run", "train"])
+def test_a_fault_in_a_run_of_anothers_world_names_the_check_of_that_world(
+    verb: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text('env = "cave"\n')
+    words = ("run", "cave", "--out", str(tmp_path)) if verb == "run" else (verb, str(tmp_path))
+    said = explain(RuntimeError("shape '[4]' is invalid"), words)
+    assert "'cave' of cave-worlds 2.1 breaks the contract: `adbench check-env cave` tells" in said
+    (tmp_path / "config.toml").write_text('env = "dark-room"\n')
+    assert "check-env" not in explain(RuntimeError("x"), ("train", str(tmp_path)))
 
 
 @pytest.mark.usefixtures("caves")
