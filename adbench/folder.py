@@ -55,7 +55,7 @@ class RunFolder:
         """An existing folder.
 
         Raises:
-            RunFolderError: there is none, or its `config.toml` cannot be understood.
+            RunFolderError: there is none, or its `config.toml` is damaged or not whole.
         """
         if not (path / CONFIG).is_file():
             raise RunFolderError(
@@ -66,6 +66,12 @@ class RunFolder:
             config = RunConfig.parse(toml.load(path / CONFIG), where=str(path / CONFIG))
         except ConfigError as error:
             raise RunFolderError(f"{error} Restore the file, or start anew elsewhere.") from None
+        missing = toml.left_out(RunConfig, path / CONFIG)
+        if missing:
+            raise RunFolderError(
+                f"{path / CONFIG} is not whole: it lacks {', '.join(missing)}. A run names every "
+                "field in it. Restore the file, or start anew elsewhere."
+            )
         return cls(path, config)
 
     @classmethod

@@ -10,6 +10,7 @@ import json
 import re
 import textwrap
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,33 @@ def dumps(config: Config) -> str:
     `load` and `Config.parse` give an equal configuration back.
     """
     return "\n".join(_table(config, ())).strip() + "\n"
+
+
+def left_out(record: type[Config], path: Path) -> list[str]:
+    """Fields of a record that a file does not name, though `dumps` names every one.
+
+    A file that was cut between two lines is TOML still, and would be read with defaults.
+
+    Args:
+        record: what the file is of.
+        path: a file that `load` and `Config.parse` take.
+
+    Returns:
+        dotted names, in order; of a table that is not there at all, its own.
+    """
+    said = {line.strip() for line in path.read_text("utf-8").splitlines()}
+    return list(_left_out(record, load(path), said, ""))
+
+
+def _left_out(
+    record: type[Config], values: dict[str, Any], said: set[str], prefix: str
+) -> Iterator[str]:
+    for name, field in record.model_fields.items():
+        if name not in values:
+            if f"# {name} = none" not in said:
+                yield f"{prefix}{name}"
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+            yield from _left_out(field.annotation, values[name], said, f"{prefix}{name}.")
 
 
 def _table(config: Config, path: tuple[str, ...]) -> list[str]:

@@ -259,6 +259,28 @@ def test_a_wrong_configuration_file_gives_an_error_of_ours(tmp_path: Path, text:
     assert len(str(refused.value)) < 2000
 
 
+@pytest.mark.parametrize("source_episodes", [4, None])
+def test_a_configuration_cut_at_any_line_end_is_refused(
+    tmp_path: Path, source_episodes: int | None
+) -> None:
+    whole = RUN.with_(evaluate=RUN.evaluate.with_(source_episodes=source_episodes))
+    lines = toml.dumps(whole).splitlines(keepends=True)
+    for kept in range(len(lines)):
+        (tmp_path / CONFIG).write_text("".join(lines[:kept]))
+        with pytest.raises(RunFolderError, match=r"config\.toml"):
+            RunFolder.read(tmp_path)
+    (tmp_path / CONFIG).write_text("".join(lines))
+    assert RunFolder.read(tmp_path).config == whole
+
+
+def test_what_a_cut_configuration_lacks_is_named(folder: RunFolder) -> None:
+    text = (folder.path / CONFIG).read_text()
+    text = text[: text.index("# How the frozen")].replace("\nupdates = 1000\n", "\n")
+    (folder.path / CONFIG).write_text(text)
+    with pytest.raises(RunFolderError, match=r"it lacks train\.updates, evaluate\. A run names"):
+        RunFolder.read(folder.path)
+
+
 def test_fuzzed_configuration_files_are_read_or_refused_but_never_crash(tmp_path: Path) -> None:
     draw = random.Random(7)
     sound = toml.dumps(RUN).encode()
