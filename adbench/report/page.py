@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from adbench.errors import RunFolderError
 from adbench.paper_curves import SOURCE as PAPER
 from adbench.paper_curves import paper_curves
 from adbench.report import figures, task_figures, words
@@ -63,6 +64,9 @@ def write_report(folder: Path, results: Results) -> Path:
 
     Returns:
         Where the page is.
+
+    Raises:
+        RunFolderError: a folder that holds something lies where a file has to come.
     """
     drawings = draw(results)
     folder_of_figures = folder / "figures"
@@ -139,6 +143,15 @@ def render(results: Results, drawings: Mapping[str, Drawing]) -> str:
 def _put(path: Path, text: str) -> None:
     half_written = path.with_name(path.name + ".tmp")
     half_written.write_text(text, encoding="utf-8")
+    if path.is_dir() and not path.is_symlink():
+        try:
+            path.rmdir()
+        except OSError as error:
+            half_written.unlink()
+            raise RunFolderError(
+                f"{path} is a folder, and a file has to come there: {error.strerror or error}. "
+                "Move the folder away; the same command goes on."
+            ) from None
     half_written.replace(path)
 
 

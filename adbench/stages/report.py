@@ -33,7 +33,8 @@ def step(work: Work, seconds: Seconds, methods: tuple[str, ...]) -> Step:
         write_report(work.folder.path, results)
 
     def done() -> bool:
-        if not work.folder.report.exists():
+        page = work.folder.report
+        if not page.is_file() or page.stat().st_size == 0:
             return False
         try:
             return set(methods) <= set(read_results(work.folder.results)["scores"])

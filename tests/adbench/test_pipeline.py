@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,18 @@ def test_a_report_is_drawn_again_when_it_is_asked_for(finished: Path) -> None:
     after = read_results(finished)
     same = {name for name in after if name not in ("stage_seconds", "throughput", "commit")}
     assert {name: after[name] for name in same} == {name: before[name] for name in same}
+
+
+@pytest.mark.parametrize("instead", [Path.touch, Path.mkdir])
+def test_a_page_that_is_empty_or_a_folder_is_drawn_again(
+    finished: Path, instead: Callable[[Path], None]
+) -> None:
+    page = finished / "report.html"
+    page.unlink()
+    instead(page)
+    assert not pipeline.is_finished(RunFolder.read(finished))
+    carry_out(tiny(seeds=(0, 5)), finished)
+    assert page.stat().st_size > 10_000 and pipeline.is_finished(RunFolder.read(finished))
 
 
 def test_time_is_added_up_over_processes(finished: Path) -> None:

@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from adbench.errors import RunFolderError
 from adbench.report import page, results_table, write_report
 from adbench.report.figures import learning_curves, steps_needed
 from adbench.report.style import spread
@@ -168,6 +169,16 @@ def poisoned(small: dict[str, Any]) -> dict[str, Any]:
     bad["split"] |= {word: [word] for word in HOSTILE}
     bad["incomplete"] = {"ed": [1]}
     return bad
+
+
+def test_somebodys_folder_in_the_pages_place_is_left_alone(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "report.html" / "thesis").mkdir(parents=True)
+    with pytest.raises(RunFolderError, match=r"report\.html is a folder.*Move the folder away"):
+        write_report(tmp_path, small)
+    assert (tmp_path / "report.html" / "thesis").is_dir()
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_hostile_names_stay_names(
