@@ -9,7 +9,7 @@ from typing import Any
 from adbench.paper_curves import SOURCE as PAPER
 from adbench.paper_curves import paper_bandit_score
 from adbench.report.numbers import bounds, fixed, large, percent, short
-from adbench.report.words import data_efficiency_line, difference_lines, setting
+from adbench.report.words import data_efficiency_lines, difference_lines, setting
 
 Results = Mapping[str, Any]
 Score = Mapping[str, Any]
@@ -93,12 +93,12 @@ def results_table(results: Results) -> str:
             texts = [f"{cell.text} {cell.interval * column.intervals}" for column, cell in pairs]
             lines.append([method, *(text.strip() for text in texts)])
         parts.append(f"{setting(results, test_set)}\n\n{aligned(lines)}")
-    notes = [*difference_lines(results), data_efficiency_line(results)]
+    notes = [*difference_lines(results), *data_efficiency_lines(results)]
     for name, seeds in results["incomplete"].items():
         notes.append(
             f"{name} is left out: not evaluated yet with seed {', '.join(map(str, seeds))}"
         )
-    return "\n\n".join([*parts, "\n".join(note for note in notes if note)]).rstrip()
+    return "\n\n".join([*parts, "\n".join(notes)]).rstrip()
 
 
 def aligned(lines: list[list[str]]) -> str:

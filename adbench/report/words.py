@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ Results = Mapping[str, Any]
 
 _COMPARE_AT = 20
 """Episode at which AD is set against the other rows, where it was played."""
+
+_WIDTH = 100
+"""Columns of a terminal that a line of ours takes at most."""
 
 _FEW_SEEDS = 5
 """With fewer seeds than this the intervals are clearly too narrow (docs/statistics.md)."""
@@ -90,37 +94,48 @@ def intervals(results: Results) -> str:
 
 def difference_lines(results: Results) -> list[str]:
     """AD minus each other row that was rolled out, at one episode, a line each."""
-    lines = []
+    lines, on = [], _on_the_headline(results)
     for name, record in results["differences"].items():
         if name in ("random", "optimal"):
             continue
         at = [each for each in record["at_episodes"] if each["episode"] <= _COMPARE_AT][-1]
         difference = f"{fixed(at['mean'])} {bounds((at['ci_low'], at['ci_high']))}".rstrip()
-        lines.append(f"ad minus {name}, return at episode {at['episode']}: {difference}")
+        lines.append(f"ad minus {name}{on}, return at episode {at['episode']}: {difference}")
     return lines
 
 
-def data_efficiency_line(results: Results) -> str:
-    """One line for the terminal: the single-stream ratio and what stands beside it; or nothing."""
+def _on_the_headline(results: Results) -> str:
+    """Of which test set a line speaks, where there are several: " on test"."""
+    return f" on {results['headline']}" if len(results["test_sets"]) > 1 else ""
+
+
+def data_efficiency_lines(results: Results) -> list[str]:
+    """For the terminal: the single-stream ratios and what stands beside them; or nothing."""
     record = results["data_efficiency"]
     against = record["by_source"].get(record["against"])
     if against is None:
-        return ""
-    parts = []
+        return []
+    lines = [
+        f"data efficiency{_on_the_headline(results)}, steps of {record['against']} / steps of ad, "
+        f"single stream, k = {record['subsampling_k']}:"
+    ]
     for share in map(str, SHARES):
         value = record["vs_source_single_stream"][share]
         if value is None:
             why = record["reasons"][f"vs_source_single_stream.{share}"]
-            parts.append(f"to {share} %: none ({why})")
+            lines.append(f"to {share} %: none ({why})")
             continue
         copying = against["copying_ratio"].get(share) if record["subsampling_k"] > 1 else None
         beside = "" if copying is None else f" (copying gives {fixed(copying)})"
         within = bounds(against["single_stream_interval"][share])
-        parts.append(f"to {share} %: {fixed(value)} {within}".rstrip() + beside)
-    return (
-        f"data efficiency, steps of {record['against']} / steps of ad, single stream, "
-        f"k = {record['subsampling_k']}: {'; '.join(parts)}"
-    )
+        lines.append(f"to {share} %: {fixed(value)} {within}".rstrip() + beside)
+    return [
+        piece
+        for i, line in enumerate(lines)
+        for piece in textwrap.wrap(
+            line, _WIDTH, initial_indent="  " * (i > 0), subsequent_indent="    "
+        )
+    ]
 
 
 def data_efficiency_sentences(results: Results) -> list[str]:

@@ -134,7 +134,7 @@ def test_what_does_not_apply_is_not_said(make_run: Run) -> None:
     assert "sees what the agent does not" not in text
     assert "on every episode of the histories" in text
     assert "better ones may need fewer steps" in text
-    assert "copying" not in words.data_efficiency_line(alone)
+    assert "copying" not in "".join(words.data_efficiency_lines(alone))
 
 
 def test_a_target_that_was_never_reached_is_said_with_the_reason(make_run: Run) -> None:
@@ -143,7 +143,20 @@ def test_a_target_that_was_never_reached_is_said_with_the_reason(make_run: Run) 
     assert record["vs_source_single_stream"]["90"] is None
     text = " ".join(words.data_efficiency_sentences(short_run))
     assert "no ratio, because ad never reached" in text
-    assert "none (ad never reached" in words.data_efficiency_line(short_run)
+    lines = words.data_efficiency_lines(short_run)
+    assert "none (ad never reached" in " ".join(lines) and max(map(len, lines)) <= 100
+
+
+def test_lines_below_several_tables_name_the_test_set_they_are_of(
+    bandit_results: dict[str, Any], results: dict[str, Any]
+) -> None:
+    headline = bandit_results["headline"]
+    lines = words.difference_lines(bandit_results)
+    assert lines and all(f" on {headline}, return at episode" in line for line in lines)
+    assert words.data_efficiency_lines(bandit_results)[0].startswith(
+        f"data efficiency on {headline}, steps of source"
+    )
+    assert " on " not in "".join(words.difference_lines(results))
 
 
 @pytest.mark.parametrize("missing", ["ad", "source"])
@@ -151,7 +164,7 @@ def test_without_ad_or_a_source_there_is_nothing_to_compare(make_run: Run, missi
     methods = tuple(name for name in ("ad", "source") if name != missing)
     one = make_run(methods=methods, seeds=(0,), num_tasks=2, episodes=6, resamples=20)
     assert len(words.data_efficiency_sentences(one)) == 1
-    assert words.data_efficiency_line(one) == ""
+    assert words.data_efficiency_lines(one) == []
 
 
 def test_an_estimated_optimum_is_marked(results: dict[str, Any]) -> None:
