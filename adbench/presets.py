@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def smoke(family: TaskFamily) -> RunConfig:
-    """Every stage and every row in about 20 seconds on two cores; too small to learn anything."""
+    """Every stage and every row in under a minute on two cores; too small to learn anything."""
     tokens = family.max_episode_steps + 1
     window = _between(16, 3 * tokens, 96)
     return RunConfig(

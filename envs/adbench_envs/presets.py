@@ -112,7 +112,7 @@ def bandit_quick() -> RunConfig:
 
 
 def bandit_smoke() -> RunConfig:
-    """Every stage and every row on the bandit in about 20 seconds; too small to learn anything."""
+    """Every stage and every row on the bandit in under a minute; too small to learn anything."""
     return RunConfig(
         env="bandit",
         preset="smoke",
