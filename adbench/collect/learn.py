@@ -20,8 +20,9 @@ from adbench.collect.ledger import Array, Ledger
 from adbench.collect.record import Keeper
 from adbench.collect.stream import transitions
 from adbench.config import SourceConfig
+from adbench.errors import Stopped
 from adbench.noise import Lanes, key_of
-from adbench.progress import Progress, silent
+from adbench.progress import Progress, Stop, never, silent
 from adbench.source.base import Source
 from adbench.task import BatchedEnv, TaskFamily
 
@@ -113,6 +114,7 @@ def learn_online(
     device: torch.device | str = "cpu",
     record: bool = True,
     progress: Progress = silent,
+    stop: Stop = never,
 ) -> Learning:
     """Let M learners learn, each on its task, until all of their streams are done.
 
@@ -133,8 +135,10 @@ def learn_online(
         device: where environment and learners live, if the algorithm gains by it; else the CPU.
         record: keep every step; False keeps episode ends and returns only.
         progress: told episodes finished, of those that are sure to be played.
+        stop: asked now and then whether to give up.
 
     Raises:
+        Stopped: `stop` said so; nothing is kept.
         UsageError: the algorithm cannot learn on this family.
         ConfigError: a setting that the algorithm does not have, or out of range.
         ContractError: the environment does not keep its contract.
@@ -183,6 +187,8 @@ def learn_online(
         if ledger.done.all():
             break
         if step % _TELL_STEPS == 0:
+            if stop():
+                raise Stopped(f"{stage} stopped before its end; it begins again next time.")
             progress(int(np.minimum(ledger.finished, sure).sum()), sure * len(ledger.done))
     progress(sure * len(ledger.done), sure * len(ledger.done))
     episodes_most = int(ledger.finished.max())

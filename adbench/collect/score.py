@@ -12,7 +12,7 @@ from adbench.collect.learn import learn_online
 from adbench.collect.plan import numbers_within_tasks
 from adbench.config import RunConfig, Scalar
 from adbench.outcome import Rollout
-from adbench.progress import Progress, silent
+from adbench.progress import Progress, Stop, never, silent
 from adbench.task import TaskFamily
 
 
@@ -28,6 +28,7 @@ def source_rollout(
     settings: dict[str, Scalar] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
+    stop: Stop = never,
 ) -> Rollout:
     """Let independent learners learn on each task and take down what every episode returned.
 
@@ -44,6 +45,10 @@ def source_rollout(
         settings: of the source; None: the run's own.
         device: where environment and learners live.
         progress: told the episodes played, of all lanes.
+        stop: asked now and then whether to give up.
+
+    Raises:
+        Stopped: `stop` said so; nothing is kept.
     """
     source = config.source.with_(kept_actors=1)
     if settings is not None:
@@ -61,6 +66,7 @@ def source_rollout(
         device=device,
         record=False,
         progress=progress,
+        stop=stop,
     )
     return Rollout(
         returns=torch.from_numpy(learning.returns),

@@ -134,6 +134,7 @@ def _play_source(
         episodes=config.evaluate.source_episodes or config.collect.episodes,
         settings=_chosen(work, seed) if method == "source-best" else None,
         progress=progress,
+        stop=work.stop,
     )
 
 

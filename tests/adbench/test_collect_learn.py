@@ -12,7 +12,7 @@ from torch import Tensor
 from adbench import plugins
 from adbench.collect import Expert, Learning, choose_source_settings, learn_online, source_rollout
 from adbench.config import CollectConfig, EvaluateConfig, RunConfig, SourceConfig, TasksConfig
-from adbench.errors import ContractError
+from adbench.errors import ContractError, Stopped
 from adbench.noise import Lanes, key_of
 from adbench.task import BatchedEnv, TaskFamily
 
@@ -330,3 +330,17 @@ def test_other_settings_can_be_scored() -> None:
     bad = source_rollout(run_config(), family, tasks, settings={"initial_value": -1.0}, **options)
     assert good.returns[:, -5:].mean() > bad.returns[:, -5:].mean() + 3
     assert bad.about["settings"] == {"initial_value": -1.0}
+
+
+def test_a_stop_ends_a_source_row_on_the_way_and_the_next_time_gives_the_same() -> None:
+    family = plugins.family("dark-room")
+    tasks = family.tasks("test", 2, seed=0)
+    options: dict[str, Any] = {
+        "seed": 0, "stage": "evaluate/source", "lanes_per_task": 2, "episodes": 30,
+    }  # fmt: skip
+    whole = source_rollout(run_config(), family, tasks, **options)
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped, match=r"evaluate/source stopped before its end; it begins again"):
+        source_rollout(run_config(), family, tasks, stop=lambda: next(asked), **options)
+    again = source_rollout(run_config(), family, tasks, stop=lambda: False, **options)
+    assert torch.equal(again.returns, whole.returns)
