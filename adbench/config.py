@@ -265,14 +265,21 @@ class TrainConfig(Config):
 class EvaluateConfig(Config):
     """How the frozen transformer is rolled out on held-out tasks."""
 
+    held_out: Literal["test", "validation"] = "test"
+    """Tasks that are played. Choose settings on "validation"; whoever chooses by test returns has
+    trained on them."""
     episodes: Count = 50
     """Whole episodes that every lane plays."""
     lanes_per_task: Count = 8
-    """Independent roll-outs on each test task, of every method."""
+    """Independent roll-outs on each held-out task, of every method."""
     action: Literal["sample", "mode"] = "sample"
     """Sample actions at temperature 1, or take the likeliest."""
     source_episodes: Count | None = None
     """Episodes that the source row plays; none: as many as its learners have for learning."""
+
+    def scored(self, test_sets: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of the task sets that are played, of a family that has these test sets."""
+        return test_sets if self.held_out == "test" else ("validation",)
 
 
 class RunConfig(Config):

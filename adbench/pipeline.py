@@ -109,7 +109,7 @@ def _require_room(work: Work, stages: tuple[str, ...]) -> None:
             if "train" in stages and method in TRAINED_METHODS and not trained.exists():
                 train.require(work, seed, method)
             if "evaluate" in stages and method in (*FIRST, *SECOND):
-                for name in work.family.test_sets:
+                for name in work.test_sets:
                     if not work.folder.evaluation(seed, name, method).exists():
                         evaluate.require(work, seed, method, name)
 

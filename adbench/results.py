@@ -104,7 +104,11 @@ def build_results(
     Raises:
         ResultsError: nothing was evaluated, or what was does not fit together.
     """
-    test_sets = [name for name in family.test_sets if any(key[2] == name for key in evaluations)]
+    test_sets = [
+        name
+        for name in config.evaluate.scored(family.test_sets)
+        if any(key[2] == name for key in evaluations)
+    ]
     if not test_sets:
         raise ResultsError(
             f"{config.env}: nothing was evaluated yet; there are no results. "
@@ -202,8 +206,10 @@ def _split(
     ids = {
         "train": task_ids(family.tasks("train", config.tasks.train, seed=seed)),
         "validation": task_ids(family.tasks("validation", config.tasks.validation, seed=seed)),
-        "test": next(iter(held_out.values())).task_ids[0],
+        "test": [],
     }
+    if config.evaluate.held_out == "test":
+        ids["test"] = next(iter(held_out.values())).task_ids[0]
     return ids | {name: each.task_ids[0] for name, each in held_out.items()}
 
 

@@ -177,7 +177,7 @@ def _tasks_caption(record: Mapping[str, Any], shown: int) -> str:
     which = f"{shown} of {tasks} tasks, evenly spaced from worst to best" if shown < tasks else (
         f"all {words.count(tasks, 'task')}, worst first"
     )  # fmt: skip
-    text = f"The test tasks one by one: {which} by AD's final score."
+    text = f"The held-out tasks one by one: {which} by AD's final score."
     return f"{text} Thin lines are single seeds." if seeds > 1 else text
 
 

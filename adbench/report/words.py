@@ -206,7 +206,7 @@ def _caveats(record: Mapping[str, Any]) -> list[str]:
     if distilled is not None:
         whole = "" if collected is None else f" (of {large(collected)} collected)"
         found.append(
-            f"Before its first step on a test task AD read {large(distilled)} environment "
+            f"Before its first step on a held-out task AD read {large(distilled)} environment "
             f"steps{whole} of other tasks; the source starts with none."
         )
     if record["source_privileged"]:

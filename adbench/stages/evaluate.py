@@ -35,7 +35,7 @@ WEIGHTS = {method: method for method in TRAINED_METHODS} | {"ad-no-reward": "ad"
 
 def steps(work: Work, seed: int, method: str) -> tuple[Step, ...]:
     """Roll one method out on every test set."""
-    found = tuple(_step(work, seed, method, name) for name in work.family.test_sets)
+    found = tuple(_step(work, seed, method, name) for name in work.test_sets)
     return (_choice(work, seed), *found) if method == "source-best" else found
 
 
@@ -54,9 +54,8 @@ def read(work: Work, seed: int, method: str, test_set: str) -> Rollout | None:
 
 def _step(work: Work, seed: int, method: str, test_set: str) -> Step:
     def do(progress: Progress) -> None:
-        config = work.config
         require(work, seed, method, test_set)
-        tasks = work.family.tasks(test_set, config.tasks.test, seed=config.tasks.split_seed)
+        tasks = work.held_out(test_set)
         play = _play_model if method in WEIGHTS else _play_source
         played = play(work, seed, method, _stage(method, test_set), tasks, progress)
         played.save(work.folder.evaluation(seed, test_set, method))
@@ -68,7 +67,7 @@ def _step(work: Work, seed: int, method: str, test_set: str) -> Step:
             warnings.warn(f"{error} It is played again.", RuntimeWarning, stacklevel=1)
             return False
 
-    where = "" if work.family.test_sets == (test_set,) else f" on {test_set}"
+    where = "" if work.test_sets == ("test",) else f" on {test_set}"
     what = f"evaluate {method}{where}, seed {seed}"
     return Step("evaluate", method, what, "episodes", do, done)
 
@@ -76,8 +75,10 @@ def _step(work: Work, seed: int, method: str, test_set: str) -> Step:
 def require(work: Work, seed: int, method: str, test_set: str) -> None:
     """Refuse a roll-out that the machine has no memory for."""
     config = work.config
-    tasks = work.family.tasks(test_set, config.tasks.test, seed=config.tasks.split_seed)
-    lanes, episodes = len(tasks) * config.evaluate.lanes_per_task, config.evaluate.episodes
+    lanes, episodes = (
+        len(work.held_out(test_set)) * config.evaluate.lanes_per_task,
+        config.evaluate.episodes,
+    )
     memory = 0
     if method not in WEIGHTS:
         episodes = config.evaluate.source_episodes or config.collect.episodes

@@ -55,7 +55,7 @@ def gather(work: Work, seconds: Seconds) -> dict[str, Any]:
         (method, seed, test_set): played
         for method in METHODS
         for seed in config.seeds
-        for test_set in work.family.test_sets
+        for test_set in work.test_sets
         if (played := evaluate.read(work, seed, method, test_set)) is not None
     }
     trained = {

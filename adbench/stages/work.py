@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
+
 from adbench.config import RunConfig
 from adbench.folder import RunFolder, write_text
 from adbench.progress import Progress, Stop, never
@@ -37,6 +39,17 @@ class Work:
     def config(self) -> RunConfig:
         """The run's configuration."""
         return self.folder.config
+
+    @property
+    def test_sets(self) -> tuple[str, ...]:
+        """Names of the sets of held-out tasks that are played and scored."""
+        return self.config.evaluate.scored(self.family.test_sets)
+
+    def held_out(self, test_set: str) -> Tensor:
+        """The tasks of one of them, [count, ...]."""
+        tasks = self.config.tasks
+        count = tasks.validation if test_set == "validation" else tasks.test
+        return self.family.tasks(test_set, count, seed=tasks.split_seed)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from adbench.config import RunConfig
 from adbench.flags import resolve
 from adbench.folder import RunFolder
 from adbench.progress import silent
+from adbench.results import read_results
 from adbench.stages.work import Seconds, Work
 from adbench.task import BatchedEnv, TaskFamily
 
@@ -108,6 +109,20 @@ def test_no_step_but_the_evaluation_touches_a_test_task(watched: Watched, tmp_pa
     assert noted["collect "][0] == {"train"}
     assert noted["train ad"][0] == {"validation"}  # to choose its checkpoint by
     assert noted["evaluate choose"][0] == {"validation"}
+
+
+def test_settings_can_be_chosen_without_a_look_at_test_tasks(
+    watched: Watched, tmp_path: Path
+) -> None:
+    told = TINY | {"methods": ("ad", "source"), "evaluate": {"held_out": "validation"}}
+    config = resolve("dark-room", "smoke", None, told)
+    validation = ids(plugins.family("dark-room").tasks("validation", 2, seed=0))
+    noted = carry_out(config, tmp_path / "run", watched)
+    assert all("test" not in splits for splits, _ in noted.values())
+    assert noted["evaluate ad"][1] == noted["evaluate source"][1] == validation
+    results = read_results(RunFolder.open(tmp_path / "run", config).results)
+    assert list(results["test_sets"]) == ["validation"] and results["split"]["test"] == []
+    assert results["task_ids"] == [results["split"]["validation"]]
 
 
 def test_a_stage_that_peeks_at_test_tasks_is_caught(
