@@ -23,6 +23,7 @@ from adbench_kernels import (
     ring_attention,
     ring_cache,
 )
+from adbench_kernels.ring_cache.storage import Layout
 
 Draw = Callable[..., Tensor]
 Agree = Callable[..., None]
@@ -87,14 +88,16 @@ class Past:
         return max(len(seen) for seen in self.tokens)
 
 
+@pytest.mark.parametrize("layout", ["slots", "blocks"])
 @pytest.mark.parametrize(
     ("heads", "key_heads", "num_new", "window", "capacity"),
     [(4, 4, 1, 5, 5), (4, 2, 1, 1, 1), (4, 2, 3, 5, 7), (4, 1, 3, 4, 9), (2, 2, 4, 7, 16)],
 )
 def test_stepping_equals_banded_attention_row_by_row(
-    heads: int, key_heads: int, num_new: int, window: int, capacity: int, draw: Draw, agree: Agree
-) -> None:
-    cache = RingCache(LANES, capacity, key_heads, 8, torch.float64)
+    heads: int, key_heads: int, num_new: int, window: int, capacity: int, layout: Layout,
+    draw: Draw, agree: Agree,
+) -> None:  # fmt: skip
+    cache = RingCache(LANES, capacity, key_heads, 8, torch.float64, layout=layout)
     past, longest = Past(window), 0
     for step, (q, k, v, count, reset) in enumerate(Steps(draw, heads, key_heads, num_new)):
         ring_append(cache, k, v, count=count, reset=reset)
@@ -191,8 +194,9 @@ def test_all_tokens_are_real_and_no_lane_resets_unless_said(draw: Draw, agree: A
     assert cache.state.length.tolist() == [15] * LANES
 
 
-def test_a_lane_that_waits_keeps_its_ring_and_gets_zero(draw: Draw) -> None:
-    cache = RingCache(2, 4, 2, 8)
+@pytest.mark.parametrize("layout", ["slots", "blocks"])
+def test_a_lane_that_waits_keeps_its_ring_and_gets_zero(layout: Layout, draw: Draw) -> None:
+    cache = RingCache(2, 4, 2, 8, layout=layout)
     k, v, q = (draw(2, 1, 2, 8, dtype=torch.float32) for _ in range(3))
     ring_append(cache, k, v)
     before = cache.by_slot()[0][1].clone()
@@ -253,6 +257,7 @@ def test_a_planted_fault_is_caught(fault: str, draw: Draw, agree: Agree) -> None
         ("key_heads", lambda: RingCache(2, 4, 0, 8)),
         ("head_dim", lambda: RingCache(2, 4, 2, 0)),
         ("dtype", lambda: RingCache(2, 4, 2, 8, torch.int64)),
+        ("layout", lambda: RingCache(2, 4, 2, 8, layout="rows")),  # type: ignore[arg-type]
         ("state", lambda: RingCache(2, 4, 2, 8, state=RingState(3, 4))),
         ("k", lambda: append(k=torch.zeros(2, 1, 3, 8))),
         ("k", lambda: append(k=torch.zeros(2, 5, 2, 8), v=torch.zeros(2, 5, 2, 8))),
@@ -303,6 +308,16 @@ def test_what_cannot_run_here_raises() -> None:
 def test_the_cpu_kernel_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ValueError, match=r"^implementation: 'numba' takes float32"):
         attend(implementation="numba")  # head width 8
+
+
+def test_a_step_keeps_its_length_when_the_state_moves_on_in_place() -> None:
+    state = RingState(2, 8)
+    memory = state.length.data_ptr()
+    step = state.advance(2, count=torch.tensor([2, 1]))
+    state.advance(3, reset=torch.tensor([False, True]))
+    assert (step.length.tolist(), state.length.tolist()) == ([2, 1], [5, 3])
+    state.clear()
+    assert (state.length.tolist(), state.length.data_ptr()) == ([0, 0], memory)
 
 
 def test_queries_may_be_differentiated(draw: Draw) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from adbench_kernels.choice import Implementation, installed, require
 from adbench_kernels.ring_cache import reference
-from adbench_kernels.ring_cache.cache import RingCache, RingState, RingStep
+from adbench_kernels.ring_cache.cache import RingCache
+from adbench_kernels.ring_cache.state import RingState, RingStep
 
 __all__ = ["RingCache", "RingState", "RingStep", "ring_append", "ring_attention"]
 
@@ -51,7 +52,7 @@ def ring_append(
     Raises:
         ValueError: names the argument.
     """
-    lanes, key_heads, _, width, _ = cache.keys.shape
+    lanes, key_heads, width = cache.lanes, cache.key_heads, cache.head_dim
     for name, x in (("k", k), ("v", v)):
         if x.ndim != 4 or (x.shape[0], x.shape[2], x.shape[3]) != (lanes, key_heads, width):
             raise ValueError(
@@ -98,7 +99,7 @@ def ring_attention(
         ValueError: names the argument.
         ImplementationUnavailableError: that implementation cannot run here.
     """
-    lanes, key_heads, _, width, _ = cache.keys.shape
+    lanes, key_heads, width = cache.lanes, cache.key_heads, cache.head_dim
     if q.ndim != 4 or (q.shape[0], q.shape[3]) != (lanes, width) or q.shape[2] % key_heads:
         raise ValueError(
             f"q: must be [B={lanes}, n, H = a multiple of {key_heads}, D={width}]; "
@@ -119,6 +120,7 @@ def ring_attention(
     factor = 1.0 / math.sqrt(width) if scale is None else scale
     fits = (
         q.device.type == "cpu"
+        and cache.layout == "blocks"
         and q.dtype == cache.keys.dtype == torch.float32
         and width % _LANES == 0
         and not (q.requires_grad and torch.is_grad_enabled())
@@ -131,8 +133,8 @@ def ring_attention(
     if not fits:
         raise ValueError(
             f"implementation: 'numba' takes float32 on the CPU, head widths that are multiples of "
-            f"{_LANES}, and no gradients; got {q.dtype} on {q.device}, width {width}, "
-            f"requires_grad {q.requires_grad}"
+            f"{_LANES}, a cache with layout 'blocks' and no gradients; got {q.dtype} on "
+            f"{q.device}, width {width}, layout {cache.layout!r}, requires_grad {q.requires_grad}"
         )
     return _numba(q, cache, step, window, factor)
 

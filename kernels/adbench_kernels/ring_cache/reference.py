@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adbench_kernels.ring_cache.cache import RingCache, RingStep
+from adbench_kernels.ring_cache.cache import RingCache
+from adbench_kernels.ring_cache.state import RingStep
 
 
 def ring_attention(
@@ -31,5 +32,5 @@ def ring_attention(
     weights_BGRnC = (scores_BGRnC + step.bias(window, k_BGCD.dtype)[:, None, None]).softmax(-1)
     out_BnHD = torch.einsum("bgrnc,bgcd->bngrd", weights_BGRnC, v_BGCD).flatten(2, 3)
     # A token that is not real saw nothing, which softmax turns into NaN.
-    real_Bn = torch.arange(queries, device=q.device) < step.count[:, None]
-    return torch.where(real_Bn[:, :, None, None], out_BnHD, out_BnHD.new_zeros(())).to(q.dtype)
+    real_Bn11 = step.real[:, :, None, None]
+    return torch.where(real_Bn11, out_BnHD, out_BnHD.new_zeros(())).to(q.dtype)
