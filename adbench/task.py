@@ -31,6 +31,7 @@ __all__ = [
     "TaskFamily",
     "UsageError",
     "generator",
+    "numbered_lanes",
     "split_indices",
     "unknown_name",
 ]
@@ -84,6 +85,18 @@ class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
         Returns:
             observation [N, ...], reward float32 [N], terminated bool [N], truncated bool [N], info.
         """
+
+    def _refuse_another_seed(self, seed: int | None, own: int) -> None:
+        """What `reset` does with its seed: the one given to `make` counts.
+
+        Raises:
+            UsageError: it is another.
+        """
+        if seed is not None and seed != own:
+            raise UsageError(
+                f"reset(seed={seed}) on an environment made with seed {own}. "
+                "Leave the seed out, or make another environment with it."
+            )
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
@@ -157,6 +170,20 @@ class TaskFamily(ABC):
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
         """Index of each lane's state in a table, int64 [N] in [0, num_tabular_states)."""
         raise NotImplementedError(f"{self.name} has no tabular states")
+
+
+def numbered_lanes(tasks: Tensor, lane_ids: Sequence[int] | None) -> tuple[int, ...]:
+    """One id a task: those given, or 0 to N - 1.
+
+    Raises:
+        UsageError: there are not as many ids as tasks.
+    """
+    ids = tuple(range(len(tasks))) if lane_ids is None else tuple(lane_ids)
+    if len(ids) != len(tasks):
+        raise UsageError(
+            f"{len(tasks)} tasks came with {len(ids)} lane ids. Give one id a task, or none."
+        )
+    return ids
 
 
 def split_indices(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adbench.errors import ContractError, UsageError
 from adbench.noise import key_of
-from adbench.task import BatchedEnv
+from adbench.task import BatchedEnv, numbered_lanes
 from adbench.tokens import Observation, map_observation
 
 if TYPE_CHECKING:
@@ -44,17 +44,12 @@ class GymBatch(BatchedEnv):
         device: torch.device | str,
     ) -> None:
         super().__init__(family, tasks.to(device), device=device)
-        ids = tuple(range(len(tasks))) if lane_ids is None else tuple(lane_ids)
-        if len(ids) != len(tasks):
-            raise UsageError(
-                f"{len(tasks)} tasks came with {len(ids)} lane ids. Give one id a task, or none."
-            )
         self.seed = seed
         numbers = tasks.reshape(-1).tolist()
         # 32 bits: some environments hand their seed to generators that take no more.
         self._seeds = [
             int(key_of(seed, "gym lane", number, lane)[0] >> np.uint64(32))
-            for number, lane in zip(numbers, ids, strict=True)
+            for number, lane in zip(numbers, numbered_lanes(tasks, lane_ids), strict=True)
         ]
         makers = [family.maker(number) for number in numbers]
         same_step = AutoresetMode.SAME_STEP
@@ -74,11 +69,7 @@ class GymBatch(BatchedEnv):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Start every lane's first episode; see `BatchedEnv.reset`."""
-        if seed is not None and seed != self.seed:
-            raise UsageError(
-                f"reset(seed={seed}) on an environment made with seed {self.seed}. Leave the seed "
-                "out, or make another environment with it."
-            )
+        self._refuse_another_seed(seed, self.seed)
         with _workers_watched(self.family.name):
             seen, _ = self._vector.reset(seed=list(self._seeds), options=options)
         return self._tensors(seen), {}

@@ -146,7 +146,7 @@ class BanditBatch(KeyedEnv):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         """Begin anew; see `BatchedEnv.reset`."""
-        self._check_seed(seed)
+        self._refuse_another_seed(seed, self.seed)
         self._step = 0
         return self._zeros(), {}
 

@@ -12,13 +12,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adbench.task import Observe, TaskFamily, split_indices
+from adbench.task import Observe
 from adbench_envs.grid import MOVES, centre_cell, coordinates, next_cells
 from adbench_envs.keyed import KeyedEnv, checked_tasks, ending
-from adbench_envs.tabular import Outcomes, best_return, in_chunks, uniform_return
+from adbench_envs.tabular import Outcomes, TabularFamily
 
 
-class DarkRoom(TaskFamily):
+class DarkRoom(TabularFamily):
     """Dark Room: a 9 x 9 room, reward for every step that ends on an invisible goal.
 
     Description:
@@ -58,17 +58,7 @@ class DarkRoom(TaskFamily):
 
     def tasks(self, split: str, count: int | None, *, seed: int) -> Tensor:
         """Goal cells of a split, int64 [count]; see `TaskFamily.tasks`."""
-        validation, test = round(0.1 * self.num_cells), round(0.2 * self.num_cells)
-        goals = split_indices(
-            self.num_cells,
-            split,
-            count,
-            seed=seed,
-            validation=validation,
-            test=test,
-            what=f"{self.name} tasks",
-        )
-        return torch.from_numpy(goals.copy())
+        return self._fifth_for_testing(self.num_cells, split, count, seed=seed)
 
     def make(
         self,
@@ -80,27 +70,7 @@ class DarkRoom(TaskFamily):
         observe: Observe = "agent",
     ) -> DarkRoomBatch:
         """One lane a goal cell, int64 [N]; see `TaskFamily.make`."""
-        return DarkRoomBatch(
-            self, self._checked(tasks), seed=seed, lane_ids=lane_ids, device=device
-        )
-
-    def random_return(self, tasks: Tensor) -> Tensor:
-        """Expected return of uniformly random actions, float32 [N], by dynamic programming."""
-        return in_chunks(
-            lambda part: uniform_return(
-                self.outcomes(part), self._start(), steps=self.max_episode_steps
-            ),
-            self._checked(tasks),
-        )
-
-    def optimal_return(self, tasks: Tensor) -> Tensor:
-        """Return of walking straight to the goal, float32 [N], by dynamic programming."""
-        return in_chunks(
-            lambda part: best_return(
-                self.outcomes(part), self._start(), steps=self.max_episode_steps
-            ),
-            self._checked(tasks),
-        )
+        return DarkRoomBatch(self, self.checked(tasks), seed=seed, lane_ids=lane_ids, device=device)
 
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
         """The cell, or `2 * cell + found` where the goal pays once; int64 [N]."""
@@ -121,12 +91,14 @@ class DarkRoom(TaskFamily):
             next_state.flatten(2), reward.float().flatten(2), torch.zeros_like(reward).flatten(2)
         )
 
-    def _start(self) -> Tensor:
+    def start(self) -> Tensor:
+        """The centre, nothing found yet; see `TabularFamily.start`."""
         start = torch.zeros(self.num_tabular_states, dtype=torch.float64)
         start[centre_cell(self.size) * (2 if self.reward_once else 1)] = 1.0
         return start
 
-    def _checked(self, tasks: Tensor) -> Tensor:
+    def checked(self, tasks: Tensor) -> Tensor:
+        """Goal cells; see `TabularFamily.checked`."""
         return checked_tasks(self, tasks, shape=(), below=self.num_cells)
 
 
@@ -192,7 +164,7 @@ class DarkRoomBatch(KeyedEnv):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         """Put every lane into the centre; see `BatchedEnv.reset`."""
-        self._check_seed(seed)
+        self._refuse_another_seed(seed, self.seed)
         self._restart()
         return self._observe(), {}
 

@@ -12,13 +12,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adbench.task import Observe, TaskFamily, split_indices
+from adbench.task import Observe
 from adbench_envs.grid import MOVES, coordinates, next_cells
 from adbench_envs.keyed import KeyedEnv, checked_tasks, ending
-from adbench_envs.tabular import Outcomes, best_return, in_chunks, uniform_return
+from adbench_envs.tabular import Outcomes, TabularFamily
 
 
-class KeyToDoor(TaskFamily):
+class KeyToDoor(TabularFamily):
     """Dark Key-to-Door: a 9 x 9 room, 1 for the invisible key and then 1 for the invisible door.
 
     Description:
@@ -60,18 +60,7 @@ class KeyToDoor(TaskFamily):
 
     def tasks(self, split: str, count: int | None, *, seed: int) -> Tensor:
         """Cells of key and door, int64 [count, 2]; see `TaskFamily.tasks`."""
-        total = self.num_cells**2
-        validation, test = round(0.1 * total), round(0.2 * total)
-        index = split_indices(
-            total,
-            split,
-            count,
-            seed=seed,
-            validation=validation,
-            test=test,
-            what=f"{self.name} tasks",
-        )
-        pairs = torch.from_numpy(index.copy())
+        pairs = self._fifth_for_testing(self.num_cells**2, split, count, seed=seed)
         return torch.stack([pairs // self.num_cells, pairs % self.num_cells], dim=1)
 
     def make(
@@ -85,25 +74,7 @@ class KeyToDoor(TaskFamily):
     ) -> KeyToDoorBatch:
         """One lane a (key, door), int64 [N, 2]; see `TaskFamily.make`."""
         return KeyToDoorBatch(
-            self, self._checked(tasks), seed=seed, lane_ids=lane_ids, device=device
-        )
-
-    def random_return(self, tasks: Tensor) -> Tensor:
-        """Expected return of uniformly random actions, float32 [N], by dynamic programming."""
-        return in_chunks(
-            lambda part: uniform_return(
-                self.outcomes(part), self._start(), steps=self.max_episode_steps
-            ),
-            self._checked(tasks),
-        )
-
-    def optimal_return(self, tasks: Tensor) -> Tensor:
-        """Expected return of the shortest ways, float32 [N], by dynamic programming."""
-        return in_chunks(
-            lambda part: best_return(
-                self.outcomes(part), self._start(), steps=self.max_episode_steps
-            ),
-            self._checked(tasks),
+            self, self.checked(tasks), seed=seed, lane_ids=lane_ids, device=device
         )
 
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
@@ -118,12 +89,14 @@ class KeyToDoor(TaskFamily):
         has_key, opens, reward = arrive(moved, had_key, key, door)
         return Outcomes((moved * 2 + has_key).flatten(2), reward.flatten(2), opens.flatten(2))
 
-    def _start(self) -> Tensor:
+    def start(self) -> Tensor:
+        """Any cell, without the key; see `TabularFamily.start`."""
         start = torch.zeros(self.num_cells, 2, dtype=torch.float64)
         start[:, 0] = 1.0 / self.num_cells
         return start.flatten()
 
-    def _checked(self, tasks: Tensor) -> Tensor:
+    def checked(self, tasks: Tensor) -> Tensor:
+        """Pairs of cells; see `TabularFamily.checked`."""
         return checked_tasks(self, tasks, shape=(2,), below=self.num_cells)
 
 
@@ -177,7 +150,7 @@ class KeyToDoorBatch(KeyedEnv):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         """Put every lane onto a cell of its own; see `BatchedEnv.reset`."""
-        self._check_seed(seed)
+        self._refuse_another_seed(seed, self.seed)
         self._restart()
         return self._observe(), {}
 

@@ -11,7 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench.task import BatchedEnv, LaneNoise, Lanes, Observation, TaskFamily, UsageError
+from adbench.task import (
+    BatchedEnv,
+    LaneNoise,
+    Lanes,
+    Observation,
+    TaskFamily,
+    UsageError,
+    numbered_lanes,
+)
 
 
 class KeyedEnv(BatchedEnv):
@@ -32,23 +40,11 @@ class KeyedEnv(BatchedEnv):
         device: torch.device | str,
     ) -> None:
         super().__init__(family, tasks.to(device), device=device)
-        ids = tuple(range(len(tasks))) if lane_ids is None else tuple(lane_ids)
-        if len(ids) != len(tasks):
-            raise UsageError(
-                f"{len(tasks)} tasks came with {len(ids)} lane ids. Give one id a task, or none."
-            )
         self.seed = seed
-        self._lanes = Lanes(seed, "env", tasks, ids)
+        self._lanes = Lanes(seed, "env", tasks, numbered_lanes(tasks, lane_ids))
 
     def _noise(self, channels: int) -> LaneNoise:
         return self._lanes.noise("env", channels, device=self.device)
-
-    def _check_seed(self, seed: int | None) -> None:
-        if seed is not None and seed != self.seed:
-            raise UsageError(
-                f"reset(seed={seed}) on an environment made with seed {self.seed}. "
-                "Leave the seed out, or make another environment with it."
-            )
 
     def _flags(self, value: bool) -> Tensor:
         return torch.full((self.num_envs,), value, device=self.device)

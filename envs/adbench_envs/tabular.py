@@ -1,15 +1,18 @@
-"""Exact returns of small worlds, by dynamic programming over their last steps first.
+"""Small worlds written out as tables, and their exact returns by dynamic programming.
 
 T tasks, A actions, S states.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from adbench.task import TaskFamily, split_indices
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,53 @@ class Outcomes:
     next_state: Tensor
     reward: Tensor
     ends: Tensor
+
+
+class TabularFamily(TaskFamily):
+    """A family with a finite number of tasks, each a table of outcomes."""
+
+    @abstractmethod
+    def outcomes(self, tasks: Tensor) -> Outcomes:
+        """What every action leads to from every tabular state of T tasks."""
+
+    @abstractmethod
+    def start(self) -> Tensor:
+        """Probability of starting an episode in each tabular state, float64 [S]."""
+
+    @abstractmethod
+    def checked(self, tasks: Tensor) -> Tensor:
+        """Tasks as int64 on the CPU.
+
+        Raises:
+            UsageError: they are none of this family's.
+        """
+
+    def random_return(self, tasks: Tensor) -> Tensor:
+        """Expected return of uniformly random actions, float32 [T], by dynamic programming."""
+        return self._expected(uniform_return, tasks)
+
+    def optimal_return(self, tasks: Tensor) -> Tensor:
+        """Expected return of the best policy that knows the task, float32 [T], by the same."""
+        return self._expected(best_return, tasks)
+
+    def _expected(self, of: Callable[..., Tensor], tasks: Tensor) -> Tensor:
+        return in_chunks(
+            lambda part: of(self.outcomes(part), self.start(), steps=self.max_episode_steps),
+            self.checked(tasks),
+        )
+
+    def _fifth_for_testing(self, total: int, split: str, count: int | None, *, seed: int) -> Tensor:
+        """Numbers of tasks, int64 [count]: a fifth is for testing, a tenth for validation."""
+        numbers = split_indices(
+            total,
+            split,
+            count,
+            seed=seed,
+            validation=round(0.1 * total),
+            test=round(0.2 * total),
+            what=f"{self.name} tasks",
+        )
+        return torch.from_numpy(numbers.copy())
 
 
 def uniform_return(outcomes: Outcomes, start: Tensor, *, steps: int) -> Tensor:
