@@ -75,7 +75,7 @@ def require(name: str, *, op: str, provided: Mapping[str, object], device: torch
         raise ValueError(
             f"implementation: no implementation named {name!r}; known: {', '.join(IMPLEMENTATIONS)}"
         )
-    here = [n for n in provided if device.type == "cuda" or n not in CUDA_ONLY]
+    here = [n for n in provided if _has_device(n, device)]
     if name not in here:
         needs = " without a CUDA device" if name in provided else ""
         raise ImplementationUnavailableError(
@@ -86,6 +86,17 @@ def require(name: str, *, op: str, provided: Mapping[str, object], device: torch
         raise ImplementationUnavailableError(
             f"{op} with {name!r} needs a package that is not installed: pip install {name}"
         )
+
+
+def runs_triton(device: torch.device) -> bool:
+    """Whether Triton kernels run there: on GPUs, and on CPUs while Triton interprets them."""
+    return installed("triton") and _has_device("triton", device)
+
+
+def _has_device(name: str, device: torch.device) -> bool:
+    if name == "triton":
+        return device.type == "cuda" or arch(device) == "interpreter"
+    return device.type == "cuda" or name not in CUDA_ONLY
 
 
 MASKS = ("causal", "window", "interval", "strided")

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from adbench_kernels.choice import Implementation, require
-from adbench_kernels.patch_embedding import reference
+from adbench_kernels.choice import Implementation, fastest, require, runs_triton
+from adbench_kernels.patch_embedding import launch, reference
+from adbench_kernels.patch_embedding.library import patch_embed_triton
 
 __all__ = ["patch_embed"]
 
-_PROVIDED = {"reference": None}
+_PROVIDED = dict.fromkeys(("reference", "triton"))
+_MOST_ROWS = 2**31 - 1
 
 
 def patch_embed(
@@ -29,6 +32,8 @@ def patch_embed(
 ) -> Tensor:
     """Embeddings of the patches of each frame, row by row; differentiable in weight and bias.
 
+    Under autocast the result and the products are in its dtype, as those of a linear layer are.
+
     Args:
         frames: uint8 [N, Y, X, C]; Y and X are multiples of `patch`.
         weight: floating [E, P * P * C]; within a patch the order is row, column, channel.
@@ -36,10 +41,12 @@ def patch_embed(
         patch: P, pixels.
         mean: subtracted from the pixel / 255, one number or one a channel.
         std: then divides it, one number or one a channel; not 0.
-        implementation: "auto" or "reference".
+        implementation: "reference"; "triton", which keeps no float image, neither on the way nor
+            for the backward pass, on GPUs, for float32, bfloat16 and float16; "auto" takes what
+            was measured to be fastest.
 
     Returns:
-        [N, (Y / P) * (X / P), E] in weight's dtype.
+        [N, (Y / P) * (X / P), E] in weight's dtype; in that of autocast where it is on.
 
     Raises:
         ValueError: names the argument.
@@ -60,14 +67,48 @@ def patch_embed(
             f"weight: must be floating [E, patch * patch * C = {inputs}]; "
             f"got {weight.dtype} {list(weight.shape)}"
         )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias: must be [E={weight.shape[0]}]; got {list(bias.shape)}")
+    if bias is not None and (bias.shape != weight.shape[:1] or not bias.is_floating_point()):
+        raise ValueError(
+            f"bias: must be floating [E={weight.shape[0]}]; got {bias.dtype} {list(bias.shape)}"
+        )
+    for name, x in (("weight", weight), ("bias", bias)):
+        if x is not None and x.device != frames.device:
+            raise ValueError(f"{name}: must be on {frames.device}, as frames; got {x.device}")
     means, stds = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
     if 0.0 in stds:
         raise ValueError(f"std: must not be 0; got {std}")
-    name = "reference" if implementation == "auto" else implementation
+    dtype = _result_dtype(weight)
+    fits = weight.dtype in launch.DTYPES and dtype in launch.DTYPES
+    if implementation == "auto":
+        name = fastest(
+            "patch_embed",
+            device=frames.device,
+            head_dim=0,
+            length=frames.shape[0],
+            mask="causal",
+            available=["triton", "reference"]
+            if fits and runs_triton(frames.device)
+            else ["reference"],
+        ).name
+    else:
+        name = implementation
     require(name, op="patch_embed", provided=_PROVIDED, device=frames.device)
-    return reference.patch_embed(frames, weight, bias, patch=patch, mean=means, std=stds)
+    if name == "reference":
+        return reference.patch_embed(frames, weight, bias, patch=patch, mean=means, std=stds)
+    if not fits:
+        raise ValueError(
+            "implementation: 'triton' takes weights in float32, bfloat16 and float16; "
+            f"got {weight.dtype}, for a result in {dtype}"
+        )
+    if frames.shape[0] * (height // patch) * (width // patch) > _MOST_ROWS:
+        raise ValueError(f"frames: 'triton' takes up to {_MOST_ROWS} patches at once; give fewer")
+    out: Tensor = patch_embed_triton(frames, weight, bias, patch, means, stds, dtype)
+    return out
+
+
+def _result_dtype(weight: Tensor) -> torch.dtype:
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 def _per_channel(name: str, value: float | Sequence[float], channels: int) -> list[float]:
