@@ -7,10 +7,20 @@ field is its `--help`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from adbench.errors import ConfigError, unknown_name
 
@@ -65,6 +75,27 @@ class Config(BaseModel):
             raise ConfigError(_explain(cls, error, where)) from None
 
 
+class UserConfig(Config):
+    """A record that people write: what they cannot have meant is refused."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts true as 1; a file that says `updates = true` is mistaken."""
+        kinds = set(_kinds(cls.model_fields[str(info.field_name)].annotation))
+        items = value if isinstance(value, (list, tuple)) else (value,)
+        if kinds & {int, float} and bool not in kinds and any(isinstance(i, bool) for i in items):
+            raise PydanticCustomError("number_type", "Input should be a number, not true or false")
+        return value
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The plain types that an annotation is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
+
+
 def _explain(record: type[Config], error: ValidationError, where: str) -> str:
     problems = error.errors(include_url=False)
     lines: dict[str, None] = {}  # in order, each once
@@ -101,7 +132,7 @@ def _record_at(record: type[Config] | None, path: tuple[int | str, ...]) -> type
     return record
 
 
-class TasksConfig(Config):
+class TasksConfig(UserConfig):
     """Which tasks are learnt from, chosen by and tested on. The three never overlap."""
 
     split_seed: int = 0
@@ -114,7 +145,7 @@ class TasksConfig(Config):
     """Test tasks, read by the final evaluation alone; none: all that the split has."""
 
 
-class SourceConfig(Config):
+class SourceConfig(UserConfig):
     """The reinforcement learner whose histories are distilled."""
 
     name: str = "q-lambda"
@@ -135,7 +166,7 @@ class SourceConfig(Config):
         return self
 
 
-class CollectConfig(Config):
+class CollectConfig(UserConfig):
     """How learning histories are made."""
 
     learners_per_task: Count = 8
@@ -161,7 +192,7 @@ class CollectConfig(Config):
         return self
 
 
-class ModelConfig(Config):
+class ModelConfig(UserConfig):
     """The causal transformer."""
 
     layout: Literal["transition", "interleaved"] = "transition"
@@ -193,7 +224,7 @@ class ModelConfig(Config):
         return self
 
 
-class TrainConfig(Config):
+class TrainConfig(UserConfig):
     """How the transformer learns from histories."""
 
     context: Literal["banded", "exact"] = "banded"
@@ -262,7 +293,7 @@ class TrainConfig(Config):
         return self
 
 
-class EvaluateConfig(Config):
+class EvaluateConfig(UserConfig):
     """How the frozen transformer is rolled out on held-out tasks."""
 
     held_out: Literal["test", "validation"] = "test"
@@ -282,7 +313,7 @@ class EvaluateConfig(Config):
         return test_sets if self.held_out == "test" else ("validation",)
 
 
-class RunConfig(Config):
+class RunConfig(UserConfig):
     """One run: a world, a source, a transformer, and the rows it is compared with."""
 
     env: str

@@ -159,7 +159,7 @@ def resolve(env: str, preset: str | None, file: Path | None, flags: dict[str, An
     told = written.pop("env", env)
     if told != env:
         raise ConfigError(f"{file}: it is for env = {told!r}, you asked for {env!r}.")
-    name = preset or written.pop("preset", DEFAULT_PRESET)
+    name = written.get("preset", DEFAULT_PRESET) if preset is None else preset
     written.pop("preset", None)
     base = plugins.preset(env, str(name))
     lower = _layered(base.model_dump(), written)

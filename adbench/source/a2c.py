@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from adbench.config import Config, Count, Fraction, Probability
+from adbench.config import Config, Count, Fraction, Probability, UserConfig
 from adbench.noise import Lanes
 from adbench.source.adam import AdamState, adam
 from adbench.source.advantage import gae
@@ -24,7 +24,7 @@ from adbench.task import TaskFamily
 from adbench.tokens import Observation
 
 
-class A2CSettings(Config):
+class A2CSettings(UserConfig):
     """Settings of `a2c`; the defaults are the paper's (Laskin et al. 2022, table 4), where stated.
 
     They are for 100 actors a learner. With one actor, `learning_rate` 0.01, `discount` 0.9,

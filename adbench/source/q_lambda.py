@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
-from adbench.config import Config, Fraction
+from adbench.config import Config, Fraction, UserConfig
 from adbench.errors import UsageError
 from adbench.noise import Lanes
 from adbench.source.base import Source, Transition
@@ -21,7 +21,7 @@ from adbench.task import TaskFamily
 from adbench.tokens import Observation
 
 
-class QLambdaSettings(Config):
+class QLambdaSettings(UserConfig):
     """Settings of `q-lambda`. The defaults are for Dark Room; `docs/sources.md` has the curves."""
 
     learning_rate: Annotated[float, Gt(0.0), Le(1.0)] = 1.0

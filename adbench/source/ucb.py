@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from adbench.config import Config
+from adbench.config import Config, UserConfig
 from adbench.errors import UsageError
 from adbench.noise import Lanes
 from adbench.source.base import Source, Transition
@@ -19,7 +19,7 @@ from adbench.task import TaskFamily
 from adbench.tokens import Observation
 
 
-class UCBSettings(Config):
+class UCBSettings(UserConfig):
     """Settings of `ucb`."""
 
     exploration: Annotated[float, Ge(0.0)] = 1.0

@@ -105,6 +105,7 @@ def test_a_family_that_is_unknown_still_gets_the_general_help(capsys: Told) -> N
     [
         ("run dark-rom --out OUT", "Did you mean 'dark-room'"),
         ("run dark-room --preset smok --out OUT", "Did you mean 'smoke'"),
+        ("run dark-room --preset= --out OUT", "no preset of dark-room named ''"),
         ("run dark-room --out OUT --train.windw-steps 4", "Did you mean --train.window-steps"),
         ("run dark-room --out OUT --window-steps 4", "Did you mean --train.window-steps?"),
         ("run dark-room --out OUT --jsn", "Did you mean --json?"),

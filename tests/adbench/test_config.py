@@ -49,3 +49,23 @@ def test_a_setting_of_a_source_is_refused_in_one_line(value: object) -> None:
 def test_a_size_that_no_array_can_have_is_refused() -> None:
     assert "less than or equal to" in _refusal(collect={"max_episodes": 10**26})
     assert "less than or equal to" in _refusal(train={"window_steps": 10**12})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"train": {"updates": True}},
+        {"train": {"learning_rate": False}},
+        {"tasks": {"test": True}},
+        {"seeds": [0, True]},
+    ],
+    ids=str,
+)
+def test_true_is_no_number(told: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"should be a number, not true or false"):
+        RunConfig.parse({"env": "dark-room", **told})
+
+
+def test_true_stays_true_where_a_field_may_be_either() -> None:
+    config = RunConfig.parse({"env": "dark-room", "source": {"settings": {"bold": True}}})
+    assert config.source.settings["bold"] is True
