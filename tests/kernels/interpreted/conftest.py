@@ -1,0 +1,38 @@
+"""Tests of the Triton kernels through Triton's interpreter, on the CPU.
+
+They run only with TRITON_INTERPRET=1, which must be set before a kernel is defined, hence in a
+process of their own: `make test-kernels`. Fresh memory is full of NaN in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernel_checks import collect, interpreter_bfloat16, memory
+
+HERE = collect.has_triton() and collect.interpreted()
+
+if HERE:
+    interpreter_bfloat16.install()
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    if HERE:
+        return None
+    return collect.stand_aside(
+        module_path,
+        parent,
+        needs="triton",
+        reason="runs through Triton's interpreter in a process of its own: make test-kernels",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _poisoned() -> Iterator[None]:
+    with memory.poisoned():
+        yield
