@@ -15,9 +15,6 @@ A float32 weight enters as three bfloat16 pieces of 8 bits each, which together 
 three tensor-core products at bfloat16 speed, as exact as float32 arithmetic.
 """
 
-# What is called here are Triton's functions, whose arguments are not what Python's types say.
-# mypy: disable-error-code="import-not-found,import-untyped,untyped-decorator,no-untyped-def"
-
 from __future__ import annotations
 
 import triton
@@ -36,12 +33,20 @@ def _bytes_less(b_bytes, centre):
 
 
 @triton.jit
-def _first_pixels(o_row, patches, across, stride_frame, stride_line, SIDE, LINE):
-    """Where patches begin among the bytes, int64: 2^31 of them are soon passed."""
-    o_frame = (o_row // patches).to(tl.int64)
-    o_place = o_row % patches
-    o_top = (o_place // across * SIDE).to(tl.int64)
-    return o_frame * stride_frame + o_top * stride_line + o_place % across * LINE
+def _first_pixels(
+    o_row, stride_frame, stride_line,
+    PATCHES: tl.constexpr, ACROSS: tl.constexpr, SIDE: tl.constexpr, LINE: tl.constexpr,
+    RUN: tl.constexpr,
+):  # fmt: skip
+    """Where patches begin among the bytes, int64: 2^31 of them are soon passed.
+
+    Divisions are by constants, for which there are short cuts: a frame's size is a model's own.
+    """
+    o_frame = (o_row // PATCHES).to(tl.int64)
+    o_place = o_row % PATCHES
+    o_top = (o_place // ACROSS * SIDE).to(tl.int64)
+    o_first = o_frame * stride_frame + o_top * stride_line + o_place % ACROSS * LINE
+    return tl.multiple_of(o_first, RUN)
 
 
 @triton.jit
@@ -87,9 +92,9 @@ def patch_fold(
 @triton.jit
 def patch_project(
     p_frames, p_folded, p_shift, p_out,
-    rows, embedding, scale, centre,
-    patches, across, stride_frame, stride_line,
-    SIDE: tl.constexpr, LINE: tl.constexpr, PIECES: tl.constexpr, RUN: tl.constexpr,
+    rows, embedding, scale, centre, stride_frame, stride_line,
+    PATCHES: tl.constexpr, ACROSS: tl.constexpr, SIDE: tl.constexpr, LINE: tl.constexpr,
+    RUN: tl.constexpr, PIECES: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """y of one block of patches and embeddings.
@@ -100,8 +105,8 @@ def patch_project(
         p_shift: float32 [E].
         p_out: [R, E].
         rows: R, below 2^31.
-        patches: K, a frame's.
-        across: patches in a frame's width.
+        PATCHES: K, a frame's.
+        ACROSS: patches in a frame's width.
         SIDE: P.
         LINE: P * C, bytes of a patch that lie side by side.
         RUN: bytes that can be read at once: it divides LINE, I and every address.
@@ -114,9 +119,8 @@ def patch_project(
     m_e = o_e < embedding
     # Rows past the end read the last one again: a mask on bytes would split the wide reads.
     o_first = _first_pixels(
-        tl.minimum(o_row, rows - 1), patches, across, stride_frame, stride_line, SIDE, LINE
+        tl.minimum(o_row, rows - 1), stride_frame, stride_line, PATCHES, ACROSS, SIDE, LINE, RUN
     )
-    o_first = tl.multiple_of(o_first, RUN)
     b_sum = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)  # sums of hundreds of products
     for first in range(0, INNER, BLOCK_K):
         o_k = first + tl.arange(0, BLOCK_K)
@@ -142,11 +146,53 @@ def patch_project(
 
 
 @triton.jit
+def _sum_rows(
+    p_grad, p_frames, begin, end, o_e, o_k, m_e, centre, stride_grad, stride_frame, stride_line,
+    PATCHES: tl.constexpr, ACROSS: tl.constexpr, SIDE: tl.constexpr, LINE: tl.constexpr,
+    RUN: tl.constexpr, PIECES: tl.constexpr, TOTAL: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """Over rows `begin` to `end`: sums of dy_re (x_ri - c) and, with `TOTAL`, of dy_re."""
+    INNER: tl.constexpr = SIDE * LINE
+    o_pixel = o_k // LINE * stride_line + o_k % LINE
+    o_pixel = tl.max_contiguous(tl.multiple_of(o_pixel, RUN), RUN)
+    b_sum = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)  # sums over thousands of rows
+    b_total = tl.zeros([BLOCK_M], tl.float32)
+    for first in range(begin, end, BLOCK_K):
+        o_row = first + tl.arange(0, BLOCK_K)
+        # Rows past the end read the last one again, and meet gradients of 0.
+        o_first = _first_pixels(
+            tl.minimum(o_row, end - 1), stride_frame, stride_line, PATCHES, ACROSS, SIDE, LINE, RUN
+        )
+        p_x = p_frames + o_first[:, None] + o_pixel[None, :]
+        # [BLOCK_K, BLOCK_N]
+        if INNER % BLOCK_N == 0:
+            b_bytes = tl.load(p_x)
+        else:
+            b_bytes = tl.load(p_x, mask=(o_k < INNER)[None, :], other=0)
+        b_x = _bytes_less(b_bytes, centre)
+        p_dy = p_grad + o_row.to(tl.int64)[:, None] * stride_grad + o_e[None, :]
+        # [BLOCK_K, BLOCK_M]
+        b_dy = tl.load(p_dy, mask=(o_row < end)[:, None] & m_e[None, :], other=0.0)
+        if TOTAL:
+            b_total += tl.sum(b_dy.to(tl.float32), 0)
+        if PIECES == 1:
+            b_sum = tl.dot(tl.trans(b_dy), b_x.to(b_dy.dtype), b_sum)
+        else:
+            b_left = b_dy
+            for _ in tl.static_range(PIECES):
+                b_piece = b_left.to(tl.bfloat16)
+                b_left -= b_piece.to(tl.float32)
+                b_sum = tl.dot(tl.trans(b_piece), b_x.to(tl.bfloat16), b_sum)
+    return b_sum, b_total
+
+
+@triton.jit
 def patch_gradient(
     p_grad, p_frames, p_partial, p_sums,
-    rows, rows_a_split, embedding, centre,
-    patches, across, stride_grad, stride_frame, stride_line,
-    SIDE: tl.constexpr, LINE: tl.constexpr, PIECES: tl.constexpr, RUN: tl.constexpr,
+    rows, rows_a_split, embedding, centre, stride_grad, stride_frame, stride_line,
+    PATCHES: tl.constexpr, ACROSS: tl.constexpr, SIDE: tl.constexpr, LINE: tl.constexpr,
+    RUN: tl.constexpr, PIECES: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """Over the rows of one split: sums of dy_re (x_ri - c), and of dy_re.
@@ -163,50 +209,34 @@ def patch_gradient(
         rows_a_split: of which `BLOCK_K` at a time are added.
     """
     INNER: tl.constexpr = SIDE * LINE
-    blocks_n: tl.constexpr = tl.cdiv(INNER, BLOCK_N)
+    blocks_n: tl.constexpr = (INNER + BLOCK_N - 1) // BLOCK_N
     # Blocks of the same split run side by side: each reads what another of them has just read.
     blocks = tl.cdiv(embedding, BLOCK_M) * blocks_n
     split = tl.program_id(0) // blocks
     block = tl.program_id(0) % blocks
     o_e = block // blocks_n * BLOCK_M + tl.arange(0, BLOCK_M)
     o_k = block % blocks_n * BLOCK_N + tl.arange(0, BLOCK_N)
-    m_e, m_k = o_e < embedding, o_k < INNER
-    o_pixel = o_k // LINE * stride_line + o_k % LINE
-    o_pixel = tl.max_contiguous(tl.multiple_of(o_pixel, RUN), RUN)
-    b_sum = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)  # sums over thousands of rows
-    b_total = tl.zeros([BLOCK_M], tl.float32)
+    m_e = o_e < embedding
     begin = split * rows_a_split
     end = tl.minimum(begin + rows_a_split, rows)
-    for first in range(begin, end, BLOCK_K):
-        o_row = first + tl.arange(0, BLOCK_K)
-        m_row = o_row < end
-        o_first = _first_pixels(
-            tl.minimum(o_row, rows - 1), patches, across, stride_frame, stride_line, SIDE, LINE
-        )
-        p_x = p_frames + tl.multiple_of(o_first, RUN)[:, None] + o_pixel[None, :]
-        # [BLOCK_K, BLOCK_N]
-        if INNER % BLOCK_N == 0:
-            b_bytes = tl.load(p_x)
-        else:
-            b_bytes = tl.load(p_x, mask=m_k[None, :], other=0)
-        b_x = _bytes_less(b_bytes, centre)
-        p_dy = p_grad + o_row.to(tl.int64)[:, None] * stride_grad + o_e[None, :]
-        # [BLOCK_K, BLOCK_M]
-        b_dy = tl.load(p_dy, mask=m_row[:, None] & m_e[None, :], other=0.0)
-        b_total += tl.sum(b_dy.to(tl.float32), 0)
-        if PIECES == 1:
-            b_sum = tl.dot(tl.trans(b_dy), b_x.to(b_dy.dtype), b_sum)
-        else:
-            b_left = b_dy
-            for _ in tl.static_range(PIECES):
-                b_piece = b_left.to(tl.bfloat16)
-                b_left -= b_piece.to(tl.float32)
-                b_sum = tl.dot(tl.trans(b_piece), b_x.to(tl.bfloat16), b_sum)
-    o_e = split.to(tl.int64) * embedding + o_e
-    p_sum = p_partial + o_e[:, None] * INNER + o_k[None, :]
-    tl.store(p_sum, b_sum, mask=m_e[:, None] & m_k[None, :])
+    o_out = split.to(tl.int64) * embedding + o_e
+    # One block in each row of blocks sums dy. The others need not have it in registers: matrix
+    # instructions take it from shared memory.
     if block % blocks_n == 0:
-        tl.store(p_sums + o_e, b_total, mask=m_e)
+        b_sum, b_total = _sum_rows(
+            p_grad, p_frames, begin, end, o_e, o_k, m_e, centre,
+            stride_grad, stride_frame, stride_line,
+            PATCHES, ACROSS, SIDE, LINE, RUN, PIECES, True, BLOCK_M, BLOCK_N, BLOCK_K,
+        )  # fmt: skip
+        tl.store(p_sums + o_out, b_total, mask=m_e)
+    else:
+        b_sum, b_total = _sum_rows(
+            p_grad, p_frames, begin, end, o_e, o_k, m_e, centre,
+            stride_grad, stride_frame, stride_line,
+            PATCHES, ACROSS, SIDE, LINE, RUN, PIECES, False, BLOCK_M, BLOCK_N, BLOCK_K,
+        )  # fmt: skip
+    p_sum = p_partial + o_out[:, None] * INNER + o_k[None, :]
+    tl.store(p_sum, b_sum, mask=m_e[:, None] & (o_k < INNER)[None, :])
 
 
 @triton.jit

@@ -55,7 +55,7 @@ def forward(
 
     frames, geometry = _geometry(frames, patch)
     embedding, inner = weight.shape
-    patches = geometry["patches"]
+    patches = geometry["PATCHES"]
     out = torch.empty(len(frames), patches, embedding, dtype=dtype, device=frames.device)
     rows = len(frames) * patches
     if rows == 0 or embedding == 0:
@@ -101,7 +101,7 @@ def backward(
 
     frames, geometry = _geometry(frames, patch)
     embedding = grad_out.shape[2]
-    inner, rows = patch * geometry["LINE"], len(frames) * geometry["patches"]
+    inner, rows = patch * geometry["LINE"], len(frames) * geometry["PATCHES"]
     options: dict[str, Any] = {"dtype": torch.float32, "device": frames.device}
     grad_bias = torch.empty(embedding, **options)
     grad_weight = torch.empty(embedding, inner, dtype=dtype, device=frames.device)
@@ -139,10 +139,10 @@ def _geometry(frames: Tensor, patch: int) -> tuple[Tensor, dict[str, int]]:
     line = patch * channels
     steps = (line, frames.stride(1), frames.stride(0), frames.data_ptr())
     return frames, {
-        "patches": frames.shape[1] // patch * (frames.shape[2] // patch),
-        "across": frames.shape[2] // patch,
         "stride_frame": frames.stride(0),
         "stride_line": frames.stride(1),
+        "PATCHES": frames.shape[1] // patch * (frames.shape[2] // patch),
+        "ACROSS": frames.shape[2] // patch,
         "SIDE": patch,
         "LINE": line,
         "RUN": math.gcd(_WIDEST_READ_BYTES, *steps),
