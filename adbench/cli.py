@@ -29,6 +29,7 @@ VERBS = {
     "list": "what there is: environments, sources, presets",
     "plugins": "which packages brought what, and what is broken",
     "check-env": "hold an environment to the contract and say what is wrong",
+    "kernels": "which kernels run here, why those, and what is missing",
 }
 
 HELP = """\

@@ -4,6 +4,7 @@ Every operation takes `implementation=`: "auto" chooses what was measured to be 
 name runs that implementation or raises. The mathematics is in `kernels/README.md`.
 """
 
+from adbench_kernels import flops
 from adbench_kernels.choice import Implementation
 from adbench_kernels.errors import ImplementationUnavailableError
 from adbench_kernels.interval_attention import Intervals, attention, attention_backward
@@ -33,3 +34,5 @@ __all__ = [
     "rotary_turns",
     "rotate",
 ]
+
+flops.announce()

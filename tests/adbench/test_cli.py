@@ -383,7 +383,8 @@ def test_every_command_in_the_guide_is_understood(
     Path("mine.toml").write_text(textwrap.dedent(found[1]))
     monkeypatch.setattr(session, "_conclude", lambda *_: None)
     assert main(command.split()[1:]) == 0
-    assert asked.config is not None and asked.stages
+    if command.split()[1] != "kernels":  # which runs nothing
+        assert asked.config is not None and asked.stages
 
 
 def test_the_guide_names_every_verb_and_every_exit_code() -> None:
