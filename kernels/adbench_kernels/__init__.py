@@ -16,7 +16,12 @@ from adbench_kernels.ring_cache import (
     ring_append,
     ring_attention,
 )
-from adbench_kernels.rotary_attention import rotary_attention, rotary_turns, rotate
+from adbench_kernels.rotary_attention import (
+    rotary_attention,
+    rotary_turns,
+    rotate,
+    strided_rotary_attention,
+)
 
 __all__ = [
     "Implementation",
@@ -33,6 +38,7 @@ __all__ = [
     "rotary_attention",
     "rotary_turns",
     "rotate",
+    "strided_rotary_attention",
 ]
 
 flops.announce()
