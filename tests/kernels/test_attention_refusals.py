@@ -27,7 +27,8 @@ ids = torch.zeros(3, 5, dtype=torch.long)
     ("argument", "changes"),
     [
         ("q", {"q": torch.zeros(2, 5, 8)}),
-        ("q", {"q": torch.zeros(2, 0, 4, 8)}),
+        ("q", {"q": torch.zeros(2, 5, 0, 8)}),
+        ("q", {"q": torch.zeros(2, 5, 4, 0)}),
         ("q", {"q": torch.zeros(2, 5, 4, 8, dtype=torch.long)}),
         ("k", {"k": torch.zeros(3, 5, 4, 8)}),
         ("k", {"k": torch.zeros(2, 5, 4, 16)}),

@@ -11,18 +11,15 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from adbench_kernels.choice import Implementation, require
-from adbench_kernels.interval_attention import reference, sdpa
-from adbench_kernels.interval_attention.intervals import Intervals, check_positions
-from adbench_kernels.interval_attention.library import (
-    attention_blocked,
-    attention_blocked_backward,
-)
+from adbench_kernels.choice import Implementation, fastest, require
+from adbench_kernels.interval_attention import reference, requests, sdpa
+from adbench_kernels.interval_attention.intervals import Intervals
+from adbench_kernels.interval_attention.library import OPERATORS
 
 __all__ = ["Intervals", "attention", "attention_backward"]
 
-_FORWARD = {"reference": None, "blocked": None, **sdpa.BACKENDS}
-_BACKWARD = {"reference": None, "blocked": None}
+_BACKWARD = dict.fromkeys(("reference", *OPERATORS))
+_FORWARD = dict.fromkeys((*_BACKWARD, *sdpa.BACKENDS))
 
 
 @overload
@@ -68,10 +65,12 @@ def attention(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Softmax attention in which a query sees one interval of keys that ends at itself.
 
-    A query that sees nothing gives 0, lse -inf, gradient 0.
+    A query that sees nothing gives 0, lse -inf, gradient 0. Under torch.autocast inputs are cast
+    as those of torch's own attention are.
 
     Args:
-        q: floating [B, Q, H, D], any strides.
+        q: floating [B, Q, H, D], any strides ("triton": D at most 128, a last stride of 1, in q, k
+            and v, which may be parts of one packed projection); B, Q may be 0.
         k: [B, T, G, D], same dtype and device; H is a multiple of G.
         v: [B, T, G, D].
         intervals: which keys a query sees; none: causal.
@@ -79,11 +78,12 @@ def attention(
         query_stride: positions between queries.
         scale: multiplies the scores; none: 1 / sqrt(D).
         dropout: probability with which an attention weight is dropped; the rest grow by
-            1 / (1 - dropout). Draws from torch's global generator. "blocked" has none.
+            1 / (1 - dropout). Draws from torch's global generator. "blocked" and "triton" have
+            none.
         return_lse: return the log-sum-exp too (not differentiable); SDPA has none.
-        implementation: "auto" takes what was measured to be fastest: on the CPU torch's SDPA for
-            plain causal attention and "blocked" for every other mask, on a GPU torch's SDPA; with
-            dropout SDPA, with `return_lse` "blocked". Another name runs that or raises.
+        implementation: "auto" takes what was measured to be fastest among those that have what is
+            asked for: on the CPU torch's SDPA for plain causal attention and "blocked" for every
+            other mask; on a GPU what `adbench kernels` prints. Another name runs that or raises.
 
     Returns:
         out [B, Q, H, D] in q's dtype; with `return_lse` also lse [B, H, Q], natural log, float32
@@ -93,24 +93,33 @@ def attention(
         ValueError: names the argument.
         ImplementationUnavailableError: that implementation cannot run here.
     """
-    intervals = _check(q, k, v, intervals, query_offset, query_stride)
+    q, k, v = requests.cast(q, k, v)
+    intervals = requests.check(q, k, v, intervals, query_offset, query_stride)
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"dropout: must be in [0, 1); got {dropout}")
     factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     if implementation == "auto":
-        plain = sdpa.is_plain_causal(intervals, k.shape[1], query_offset, query_stride)
-        name = _fastest(q, plain=plain, dropout=dropout, return_lse=return_lse)
+        mask = requests.mask_kind(intervals, k.shape[1], query_offset, query_stride)
+        serving = requests.serving(
+            q, k, v, plain=mask == "causal", dropout=dropout, return_lse=return_lse
+        )
+        name = _fastest("attention", q, k, mask, serving)
     else:
         name = implementation
-        _check_support(q, name, dropout=dropout, return_lse=return_lse)
-    if name == "reference":
+        require(name, op="attention", provided=_FORWARD, device=q.device)
+        requests.check_support(name, q, k, v, dropout=dropout, return_lse=return_lse)
+    if q.numel() == 0:
+        # Nothing to compute, but the keys of a batch still have a gradient: zero.
+        out = q + 0 * (k.sum() + v.sum())
+        lse = out.detach()[..., 0].transpose(1, 2)
+        lse = lse.to(torch.promote_types(q.dtype, torch.float32))
+    elif name == "reference":
         visible = _visible(q, k, intervals, query_offset, query_stride)
         out, lse = reference.attention(q, k, v, visible, factor, dropout)
         lse = lse.detach().to(torch.promote_types(q.dtype, torch.float32))
-    elif name == "blocked":
-        out, lse = attention_blocked(
-            q, k, v, *_span(q, k, intervals, query_offset, query_stride), factor
-        )
+    elif name in OPERATORS:
+        span = _span(q, k, intervals, query_offset, query_stride)
+        out, lse = OPERATORS[name][0](q, k, v, *span, factor)
     else:
         return sdpa.attention(
             q,
@@ -153,7 +162,8 @@ def attention_backward(
         query_offset: as given to `attention`.
         query_stride: as given to `attention`.
         scale: as given to `attention`.
-        implementation: "reference", "blocked", or "auto", which takes "blocked".
+        implementation: "reference", "blocked", "triton", or "auto": on the CPU "blocked", on a GPU
+            what `adbench kernels` prints.
 
     Returns:
         dq [B, Q, H, D], dk [B, T, G, D], dv [B, T, G, D].
@@ -162,70 +172,37 @@ def attention_backward(
         ValueError: names the argument.
         ImplementationUnavailableError: that implementation cannot run here.
     """
-    intervals = _check(q, k, v, intervals, query_offset, query_stride)
-    for name, value in (("grad_out", grad_out), ("out", out)):
-        if value.shape != q.shape:
-            raise ValueError(f"{name}: must be {list(q.shape)}, as q; got {list(value.shape)}")
-    if lse.shape != (q.shape[0], q.shape[2], q.shape[1]):
-        expected = [q.shape[0], q.shape[2], q.shape[1]]
-        raise ValueError(f"lse: must be [B, H, Q] = {expected}; got {list(lse.shape)}")
+    intervals = requests.check(q, k, v, intervals, query_offset, query_stride)
+    requests.check_backward(grad_out, out, lse, q)
     factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
-    name = "blocked" if implementation == "auto" else implementation
-    require(name, op="attention_backward", provided=_BACKWARD, device=q.device)
+    if implementation == "auto":
+        mask = requests.mask_kind(intervals, k.shape[1], query_offset, query_stride)
+        serving = requests.serving(q, k, v, plain=False, return_lse=True)
+        name = _fastest("attention_backward", q, k, mask, serving)
+    else:
+        name = implementation
+        require(name, op="attention_backward", provided=_BACKWARD, device=q.device)
+        requests.check_support(name, q, k, v)
+    if q.numel() == 0:
+        return torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     if name == "reference":
         visible = _visible(q, k, intervals, query_offset, query_stride)
         return reference.attention_backward(grad_out, q, k, v, out, lse, visible, factor)
     span = _span(q, k, intervals, query_offset, query_stride)
     with torch.no_grad():
-        dq, dk, dv = attention_blocked_backward(grad_out, q, k, v, out, lse, *span, factor)
+        dq, dk, dv = OPERATORS[name][1](grad_out, q, k, v, out, lse, *span, factor)
     return dq, dk, dv
 
 
-def _fastest(q: Tensor, *, plain: bool, dropout: float, return_lse: bool) -> str:
-    if return_lse:
-        return "reference" if dropout else "blocked"
-    if dropout or plain or q.device.type != "cpu":
-        return "sdpa"  # the backend that torch prefers
-    return "blocked"
-
-
-def _check_support(q: Tensor, implementation: str, *, dropout: float, return_lse: bool) -> None:
-    require(implementation, op="attention", provided=_FORWARD, device=q.device)
-    if implementation == "blocked" and dropout:
-        raise ValueError("dropout: 'blocked' has none; use 'auto', 'reference' or an 'sdpa-' one")
-    if implementation in sdpa.BACKENDS and return_lse:
-        raise ValueError("return_lse: SDPA gives none; use 'auto', 'reference' or 'blocked'")
-
-
-def _check(
-    q: Tensor, k: Tensor, v: Tensor, intervals: Intervals | None, offset: int, stride: int
-) -> Intervals:
-    if q.ndim != 4 or 0 in q.shape:
-        raise ValueError(f"q: must be [B, Q, H, D], none of them 0; got {list(q.shape)}")
-    if not q.is_floating_point():
-        raise ValueError(f"q: must be floating; got {q.dtype}")
-    for name, x in (("k", k), ("v", v)):
-        if x.ndim != 4 or x.shape[0] != q.shape[0] or x.shape[3] != q.shape[3]:
-            raise ValueError(
-                f"{name}: must be [B={q.shape[0]}, T, G, D={q.shape[3]}]; got {list(x.shape)}"
-            )
-        if x.dtype != q.dtype or x.device != q.device:
-            raise ValueError(
-                f"{name}: must be {q.dtype} on {q.device}, as q; got {x.dtype} on {x.device}"
-            )
-    if k.shape != v.shape:
-        raise ValueError(f"v: must have k's shape {list(k.shape)}; got {list(v.shape)}")
-    if k.shape[2] == 0 or q.shape[2] % k.shape[2]:
-        raise ValueError(f"k: {k.shape[2]} key heads do not divide {q.shape[2]} query heads")
-    check_positions(q.shape[1], k.shape[1], offset, stride)
-    if intervals is None:
-        return Intervals.causal()
-    intervals.starts(q.shape[0], q.shape[1], k.shape[1], offset, stride)
-    if intervals.kv_start is not None and intervals.kv_start.device != q.device:
-        raise ValueError(
-            f"intervals: on {intervals.kv_start.device}, but q is on {q.device}; move the ids first"
-        )
-    return intervals
+def _fastest(op: str, q: Tensor, k: Tensor, mask: str, available: tuple[str, ...]) -> str:
+    return fastest(
+        op,
+        device=q.device,
+        head_dim=q.shape[3],
+        length=k.shape[1],
+        mask=mask,
+        available=available,
+    ).name
 
 
 def _visible(q: Tensor, k: Tensor, intervals: Intervals, offset: int, stride: int) -> Tensor:
@@ -243,5 +220,7 @@ def _span(
     q: Tensor, k: Tensor, intervals: Intervals, offset: int, stride: int
 ) -> tuple[Tensor | None, int, int, int]:
     starts = intervals.starts(q.shape[0], q.shape[1], k.shape[1], offset, stride)
-    width = k.shape[1] if intervals.width is None else min(intervals.width, k.shape[1])
+    width = requests.EVERYTHING
+    if intervals.width is not None:
+        width = min(intervals.width, requests.EVERYTHING)
     return starts, width, offset, stride

@@ -182,6 +182,8 @@ def _blocks(
     q: Tensor, k: Tensor, kv_start: Tensor | None, width: int, offset: int, stride: int
 ) -> Iterator[_Block]:
     batch, queries = q.shape[:2]
+    if batch == 0:
+        return
     for first in range(0, queries, BLOCK_QUERIES):
         last = min(queries, first + BLOCK_QUERIES)
         stop = offset + (last - 1) * stride + 1

@@ -132,7 +132,7 @@ class Intervals:
         if check:
             if bool((kv_start.diff(dim=1) < 0).any()):
                 raise ValueError("kv_start: must never decrease along a row")
-            low, high = (int(bound) for bound in kv_start.aminmax())
+            low, high = (int(x) for x in kv_start.aminmax()) if kv_start.numel() else (0, 0)
             if low < 0 or high > num_keys:
                 raise ValueError(f"kv_start: must lie in [0, {num_keys}]; got {low} to {high}")
         return cls(
@@ -158,8 +158,8 @@ class Intervals:
                 f"got {batch} rows of {num_keys}"
             )
         if self.per_position:
-            last = query_offset + (num_queries - 1) * query_stride
-            start = self.kv_start[:, query_offset : last + 1 : query_stride]
+            stop = query_offset + num_queries * query_stride
+            start = self.kv_start[:, query_offset:stop:query_stride]
         else:
             built = (self.kv_start.shape[1], self.query_offset, self.query_stride)
             asked = (num_queries, query_offset, query_stride)
@@ -210,7 +210,7 @@ def check_positions(num_queries: int, num_keys: int, query_offset: int, query_st
     if query_offset < 0:
         raise ValueError(f"query_offset: must be at least 0; got {query_offset}")
     last = query_offset + (num_queries - 1) * query_stride
-    if last >= num_keys:
+    if num_queries > 0 and last >= num_keys:
         raise ValueError(
             f"query_offset: the last of {num_queries} queries would sit at position {last} "
             f"(offset {query_offset}, stride {query_stride}), but there are {num_keys} keys"
@@ -218,7 +218,7 @@ def check_positions(num_queries: int, num_keys: int, query_offset: int, query_st
 
 
 def _check_integer_matrix(name: str, value: Tensor) -> None:
-    if value.ndim != 2 or value.shape[1] == 0:
-        raise ValueError(f"{name}: must be [B, length > 0]; got {list(value.shape)}")
+    if value.ndim != 2:
+        raise ValueError(f"{name}: must be [B, length]; got {list(value.shape)}")
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         raise ValueError(f"{name}: must hold integers; got {value.dtype}")
