@@ -21,8 +21,8 @@ from adbench_kernels import (
     choice,
     ring_append,
     ring_attention,
-    ring_cache,
 )
+from adbench_kernels.ring_cache import serve
 from adbench_kernels.ring_cache.storage import Layout
 
 Draw = Callable[..., Tensor]
@@ -269,6 +269,14 @@ def test_a_planted_fault_is_caught(fault: str, draw: Draw, agree: Agree) -> None
         ("cache", lambda: attend(RingCache(2, 4, 2, 8))),
         ("q", lambda: attend(q=torch.zeros(2, 1, 3, 8))),
         ("q", lambda: attend(q=torch.zeros(2, 2, 2, 8))),
+        ("k", lambda: append(k=torch.zeros(2, 1, 2, 8, dtype=torch.int64))),
+        ("k", lambda: append(k=torch.zeros(2, 1, 2, 8, device="meta"))),
+        ("count", lambda: append(count=torch.ones(2))),
+        ("count", lambda: append(count=torch.ones(2, dtype=torch.int64, device="meta"))),
+        ("reset", lambda: append(reset=torch.ones(2))),
+        ("turns", lambda: append(turns=torch.zeros(2, 1, 8))),
+        ("turns", lambda: attend(turns=torch.zeros(2, 1, 2, 8, device="meta"))),
+        ("q", lambda: attend(q=torch.zeros(2, 1, 2, 8, dtype=torch.int64))),
         ("window", lambda: attend(window=5)),
         ("window", lambda: attend(window=0)),
         ("count", lambda: attend(count=torch.ones(3))),
@@ -336,7 +344,7 @@ def test_without_numba_auto_is_the_reference_and_numba_says_what_to_install(
         return False
 
     monkeypatch.setattr(choice, "installed", nothing)
-    monkeypatch.setattr(ring_cache, "installed", nothing)
+    monkeypatch.setattr(serve, "installed", nothing)
     cache = RingCache(2, 4, 2, 16)
     ring_append(cache, torch.zeros(2, 1, 2, 16), torch.zeros(2, 1, 2, 16))
     assert (ring_attention(torch.zeros(2, 1, 2, 16), cache, window=4) == 0).all()

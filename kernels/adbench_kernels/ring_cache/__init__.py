@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from adbench_kernels.choice import Implementation, installed, require
-from adbench_kernels.ring_cache import reference
+from adbench_kernels.choice import Implementation
+from adbench_kernels.ring_cache import library, reference, serve
 from adbench_kernels.ring_cache.cache import RingCache
 from adbench_kernels.ring_cache.state import RingState, RingStep
+from adbench_kernels.rotary_attention.turns import rotate
 
 __all__ = ["RingCache", "RingState", "RingStep", "ring_append", "ring_attention"]
-
-_PROVIDED = {"reference": None, "numba": None}
-_LANES = 16
 
 
 def ring_append(
@@ -32,6 +28,8 @@ def ring_append(
     count: Tensor | None = None,
     reset: Tensor | None = None,
     step: RingStep | None = None,
+    turns: Tensor | None = None,
+    implementation: Implementation = "auto",
 ) -> RingStep:
     """Append new tokens to every lane, in place.
 
@@ -45,12 +43,16 @@ def ring_append(
         count: how many of the n are real, integers [B]; the first `count` are; none: all.
         reset: lanes that first forget all they hold, bool [B]; none: no lane.
         step: what the shared state said; excludes `count` and `reset`.
+        turns: rotary turns of the keys, [B, n, 2, D], of `rotary_turns`; none: k is kept as it is.
+        implementation: "reference"; "triton", for a cache with layout "slots", float32 or 16-bit
+            floats, D up to 128; "auto" takes "triton" on a GPU where that fits.
 
     Returns:
         The step, to pass to `ring_attention`.
 
     Raises:
         ValueError: names the argument.
+        ImplementationUnavailableError: that implementation cannot run here.
     """
     lanes, key_heads, width = cache.lanes, cache.key_heads, cache.head_dim
     for name, x in (("k", k), ("v", v)):
@@ -58,15 +60,22 @@ def ring_append(
             raise ValueError(
                 f"{name}: must be [B={lanes}, n, G={key_heads}, D={width}]; got {list(x.shape)}"
             )
+        serve.check_floating(name, x, cache)
     if k.shape != v.shape:
         raise ValueError(f"v: must have k's shape {list(k.shape)}; got {list(v.shape)}")
+    serve.check_turns(turns, k)
+    chosen = serve.choose_append(implementation, k, v, cache)
     if step is None:
         step = cache.state.advance(k.shape[1], count=count, reset=reset)
     elif count is not None or reset is not None:
         raise ValueError("step: count and reset were given to RingState.advance; leave them out")
     elif step.num_new != k.shape[1]:
         raise ValueError(f"step: made for {step.num_new} new tokens; k has {k.shape[1]}")
-    cache.write(k, v, step)
+    if chosen == "triton":
+        library.ring_append_triton(cache.keys, cache.values, k, v, step.length, step.count, turns)
+        cache.last_step = step
+    else:
+        cache.write(k if turns is None else rotate(k, turns), v, step)
     return step
 
 
@@ -78,6 +87,7 @@ def ring_attention(
     count: Tensor | None = None,
     step: RingStep | None = None,
     scale: float | None = None,
+    turns: Tensor | None = None,
     implementation: Implementation = "auto",
 ) -> Tensor:
     """Attention of the tokens just appended over the last `window` tokens up to each of them.
@@ -89,8 +99,12 @@ def ring_attention(
         count: how many of the n are real, as given to `ring_append`; none: take it from there.
         step: what `ring_append` returned; none: its last.
         scale: multiplies the scores; none: 1 / sqrt(D).
-        implementation: "reference"; "numba", for float32 on the CPU where D is a multiple of 16,
-            without gradients; "auto" takes "numba" where that fits and numba is installed.
+        turns: rotary turns of the queries, [B, n, 2, D], of `rotary_turns`; none: they are taken
+            as they come.
+        implementation: "reference"; "triton", for a cache with layout "slots", float32 or 16-bit
+            floats, D up to 128, n * R up to 64, without gradients; "numba", for float32 on the CPU
+            where D is a multiple of 16, without gradients; "auto" takes the faster of those that
+            fit.
 
     Returns:
         [B, n, H, D]; 0 for tokens that are not real.
@@ -105,6 +119,8 @@ def ring_attention(
             f"q: must be [B={lanes}, n, H = a multiple of {key_heads}, D={width}]; "
             f"got {list(q.shape)}"
         )
+    serve.check_floating("q", q, cache)
+    serve.check_turns(turns, q)
     step = step or cache.last_step
     if step is None:
         raise ValueError("cache: nothing was appended yet; call ring_append first")
@@ -118,43 +134,14 @@ def ring_attention(
     if count is not None and count.shape != (lanes,):
         raise ValueError(f"count: must be [{lanes}]; got {list(count.shape)}")
     factor = 1.0 / math.sqrt(width) if scale is None else scale
-    fits = (
-        q.device.type == "cpu"
-        and cache.layout == "blocks"
-        and q.dtype == cache.keys.dtype == torch.float32
-        and width % _LANES == 0
-        and not (q.requires_grad and torch.is_grad_enabled())
-    )
-    if implementation == "auto":
-        implementation = "numba" if fits and installed("numba") else "reference"
-    require(implementation, op="ring_attention", provided=_PROVIDED, device=q.device)
-    if implementation == "reference":
-        return reference.ring_attention(q, cache, step, window, factor)
-    if not fits:
-        raise ValueError(
-            f"implementation: 'numba' takes float32 on the CPU, head widths that are multiples of "
-            f"{_LANES}, a cache with layout 'blocks' and no gradients; got {q.dtype} on "
-            f"{q.device}, width {width}, layout {cache.layout!r}, requires_grad {q.requires_grad}"
+    chosen = serve.choose_attention(implementation, q, cache)
+    if chosen == "triton":
+        out: Tensor = library.ring_attention_triton(
+            q, cache.keys, cache.values, step.length, step.count, window, factor, turns
         )
-    return _numba(q, cache, step, window, factor)
-
-
-def _numba(q: Tensor, cache: RingCache, step: RingStep, window: int, scale: float) -> Tensor:
-    from adbench_kernels.cpu.threads import share
-    from adbench_kernels.ring_cache import cpu
-
-    lanes, queries, heads, width = q.shape
-    key_heads, blocks = cache.keys.shape[1:3]
-    out = torch.empty(q.shape)
-    q = q.detach().contiguous()
-    arrays = [
-        x.view(-1).numpy() for x in (q, cache.keys, cache.values, step.length, step.count, out)
-    ]
-    sizes = (queries, heads, key_heads, width, blocks, cache.capacity, window, scale)
-
-    def work(first: int, end: int) -> None:
-        scratch = np.empty(cpu.scratch_size(blocks, width), np.float32)
-        cpu.attend(*arrays, *sizes, first, end, scratch)
-
-    share(work, lanes * key_heads)
-    return out
+        return out
+    if turns is not None:
+        q = rotate(q, turns)
+    if chosen == "numba":
+        return serve.attend_with_numba(q, cache, step, window, factor)
+    return reference.ring_attention(q, cache, step, window, factor)

@@ -129,6 +129,12 @@ class RingState:
         for name, value in (("count", count), ("reset", reset)):
             if value is not None and value.shape != self.length.shape:
                 raise ValueError(f"{name}: must be [{self.lanes}]; got {list(value.shape)}")
+            if value is not None and value.device != self.length.device:
+                raise ValueError(f"{name}: must be on {self.length.device}; got {value.device}")
+        if count.is_floating_point() or count.dtype == torch.bool:
+            raise ValueError(f"count: must be integers; got {count.dtype}")
+        if reset is not None and reset.dtype != torch.bool:
+            raise ValueError(f"reset: must be bool; got {reset.dtype}")
         count = count.to(torch.int64)
         before = self.length if reset is None else self.length.masked_fill(reset, 0)
         # The step keeps a length of its own: it is read after the state has moved on.
