@@ -8,7 +8,7 @@ from typing import Any
 
 import numba
 
-WRITTEN_IN = ("emit.py", "lanes.py", "tiles.py")
+WRITTEN_IN = ("emit.py", "gelu.py", "lanes.py", "tiles.py", "turning.py")
 
 
 def compiled(function: Callable[..., None]) -> Any:
@@ -19,10 +19,16 @@ def compiled(function: Callable[..., None]) -> Any:
         return numba.njit(nogil=True)(function)
 
 
-def source_of_vectors() -> str:
+def source_of_vectors(*others: str) -> str:
     """The text of what kernels are written in, for them to close over.
 
     Numba's cache knows when a kernel's own file changes, not when these do; what a function closes
     over is part of its key.
+
+    Args:
+        others: further files whose functions the kernel calls.
     """
-    return "".join((Path(__file__).parent / name).read_text() for name in WRITTEN_IN)
+    here = Path(__file__).parent
+    return "".join(
+        path.read_text() for path in (*(here / n for n in WRITTEN_IN), *map(Path, others))
+    )

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from adbench_kernels.cpu.emit import (
+    I32,
     WIDTH,
     call,
     constant,
@@ -175,6 +177,26 @@ def add_scaled_rows(typing, rows, array, at, vector):
         )
 
     return tile(tile, array, types.intp, lanes), code
+
+
+@intrinsic
+def fetch_tile(typing, array, at):
+    """Ask for array[at : at + 256] to come into the second-level cache; any `at` does no harm."""
+
+    def code(context, builder, signature, values):
+        address = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [address, I32, I32, I32])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        array_value, at_value = values
+        # To be read; into the second level (2); data, not code.
+        how = [ir.Constant(I32, number) for number in (0, 2, 1)]
+        for k in range(WIDTH):
+            here = builder.add(at_value, ir.Constant(at_value.type, k * WIDTH))
+            pointer = pointer_to(context, builder, signature.args[0], array_value, here)
+            builder.call(ask, [builder.bitcast(pointer, address), *how])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
 
 
 @intrinsic

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
 import numpy as np
 
 from adbench_kernels.cpu.compiled import compiled, source_of_vectors
@@ -37,6 +38,7 @@ from adbench_kernels.cpu.lanes import (
 from adbench_kernels.cpu.tiles import (
     add_scaled_rows,
     dot_rows,
+    fetch_tile,
     spread_tile,
     sum_rows,
     transpose,
@@ -53,6 +55,81 @@ def scratch_size(num_blocks: int, head_dim: int) -> int:
     return head_dim + (num_blocks + 2) * WIDTH
 
 
+@numba.njit
+def put(x: Any, at: int, kept: Any, ring: int, slot: int, head_dim: int) -> None:
+    """Write x[at : at + head_dim] into a slot of the ring that begins at kept[ring]."""
+    to = ring + slot // WIDTH * WIDTH * head_dim + slot % WIDTH
+    for d in range(head_dim):
+        kept[to + d * WIDTH] = x[at + d]
+
+
+@numba.njit
+def weigh(
+    keys: Any, values: Any, ring: int, ring_size: int, token: int, window: int, capacity: int,
+    head_dim: int, cold: bool, out: Any, out_at: int, scratch: Any,
+) -> None:  # fmt: skip
+    """Attention of one query over the last `window` tokens up to `token`, to out[out_at:].
+
+    The query, times scale * log2(e), is scratch[:head_dim]; the ring of its key head begins at
+    keys[ring] and is `ring_size` long. Where it is `cold`, not in a cache yet, the sums over keys
+    ask for the values, and the sums over values for the keys of the ring that follows: memory is
+    never idle.
+    """
+    parts = head_dim // WIDTH
+    at_w = head_dim  # weights of the blocks that are visited, one after the other
+    nothing, zero = spread(_NOTHING), spread(np.float32(0.0))
+    oldest = max(0, token - window + 1)
+    # Runs of slots [low, high): the second is empty unless the window wraps.
+    low_1, high_1 = oldest % capacity, token % capacity + 1
+    low_2, high_2 = 0, 0
+    if low_1 >= high_1:
+        low_2, high_2 = 0, high_1
+        high_1 = capacity
+    for c in range(parts):
+        q_tile, at = spread_tile(scratch, c * WIDTH), at_w
+        for run in range(2):
+            low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
+            for slot in range(low // WIDTH * WIDTH, high, WIDTH):
+                start = load(scratch, at) if c > 0 else zero
+                k_at = ring + slot * head_dim + c * _TILE
+                if cold:
+                    fetch_tile(values, k_at)
+                store(dot_rows(q_tile, keys, k_at, start), scratch, at)
+                at += WIDTH
+    peak, at = nothing, at_w
+    for run in range(2):
+        low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
+        for slot in range(low // WIDTH * WIDTH, high, WIDTH):
+            score = in_band(load(scratch, at), slot - low, high - low, nothing)
+            peak = larger(peak, score)
+            at += WIDTH
+    store(peak, scratch, at)
+    highest = scratch[at]
+    for k in range(1, WIDTH):
+        highest = max(highest, scratch[at + k])
+    peak, sums, at = spread(highest), zero, at_w
+    for run in range(2):
+        low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
+        for slot in range(low // WIDTH * WIDTH, high, WIDTH):
+            weight = exp2(subtract(load(scratch, at), peak))
+            weight = in_band(weight, slot - low, high - low, zero)
+            sums = add(sums, weight)
+            store(weight, scratch, at)
+            at += WIDTH
+    share = spread(np.float32(1.0) / total(sums))
+    for c in range(parts):
+        summed, at = zero_tile(), at_w
+        for run in range(2):
+            low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
+            for slot in range(low // WIDTH * WIDTH, high, WIDTH):
+                v_at = ring + slot * head_dim + c * _TILE
+                if cold:
+                    fetch_tile(keys, v_at + ring_size)
+                summed = add_scaled_rows(summed, values, v_at, load(scratch, at))
+                at += WIDTH
+        store(multiply(sum_rows(transpose(summed)), share), out, out_at + c * WIDTH)
+
+
 def _kernel(source: str) -> Any:
     def attend(
         q: Any, keys: Any, values: Any, length: Any, count: Any, out: Any,
@@ -60,73 +137,25 @@ def _kernel(source: str) -> Any:
         window: int, scale: float, first_unit: int, end_unit: int, scratch: Any,
     ) -> None:  # fmt: skip
         _ = source
-        parts, groups = head_dim // WIDTH, heads // key_heads
-        at_w = head_dim  # weights of the blocks that are visited, one after the other
-        at_peak = at_w + (num_blocks + 1) * WIDTH
+        groups, ring_size = heads // key_heads, num_blocks * WIDTH * head_dim
         factor = spread(np.float32(scale * LOG2_E))  # exponentials are taken in base 2
-        nothing, zero = spread(_NOTHING), spread(np.float32(0.0))
+        zero = spread(np.float32(0.0))
         for unit in range(first_unit, end_unit):
             b, g = unit // key_heads, unit % key_heads
-            ring = unit * num_blocks * WIDTH * head_dim
             for i in range(num_new):
                 token = length[b] - count[b] + i
-                oldest = max(0, token - window + 1)
-                # Runs of slots [low, high): the second is empty unless the window wraps.
-                low_1, high_1 = oldest % capacity, token % capacity + 1
-                low_2, high_2 = 0, 0
-                if low_1 >= high_1:
-                    low_2, high_2 = 0, high_1
-                    high_1 = capacity
                 for r in range(groups):
                     base = ((b * num_new + i) * heads + g * groups + r) * head_dim
                     if i >= count[b]:
-                        for c in range(parts):
-                            store(zero, out, base + c * WIDTH)
+                        for at in range(0, head_dim, WIDTH):
+                            store(zero, out, base + at)
                         continue
-                    for c in range(parts):
-                        at = c * WIDTH
+                    for at in range(0, head_dim, WIDTH):
                         store(multiply(load(q, base + at), factor), scratch, at)
-                    for c in range(parts):
-                        q_tile, at = spread_tile(scratch, c * WIDTH), at_w
-                        for run in range(2):
-                            low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
-                            for slot in range(low // WIDTH * WIDTH, high, WIDTH):
-                                start = load(scratch, at) if c > 0 else zero
-                                k_at = ring + slot * head_dim + c * _TILE
-                                store(dot_rows(q_tile, keys, k_at, start), scratch, at)
-                                at += WIDTH
-                    peak, at = nothing, at_w
-                    for run in range(2):
-                        low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
-                        for slot in range(low // WIDTH * WIDTH, high, WIDTH):
-                            score = in_band(load(scratch, at), slot - low, high - low, nothing)
-                            peak = larger(peak, score)
-                            at += WIDTH
-                    store(peak, scratch, at_peak)
-                    highest = scratch[at_peak]
-                    for k in range(1, WIDTH):
-                        highest = max(highest, scratch[at_peak + k])
-                    peak, sums, at = spread(highest), zero, at_w
-                    for run in range(2):
-                        low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
-                        for slot in range(low // WIDTH * WIDTH, high, WIDTH):
-                            weight = exp2(subtract(load(scratch, at), peak))
-                            weight = in_band(weight, slot - low, high - low, zero)
-                            sums = add(sums, weight)
-                            store(weight, scratch, at)
-                            at += WIDTH
-                    share = spread(np.float32(1.0) / total(sums))
-                    for c in range(parts):
-                        summed, at = zero_tile(), at_w
-                        for run in range(2):
-                            low, high = (low_1, high_1) if run == 0 else (low_2, high_2)
-                            for slot in range(low // WIDTH * WIDTH, high, WIDTH):
-                                v_at = ring + slot * head_dim + c * _TILE
-                                weight = load(scratch, at)
-                                summed = add_scaled_rows(summed, values, v_at, weight)
-                                at += WIDTH
-                        weighed = multiply(sum_rows(transpose(summed)), share)
-                        store(weighed, out, base + c * WIDTH)
+                    weigh(
+                        keys, values, unit * ring_size, ring_size, token, window, capacity,
+                        head_dim, i + r == 0, out, base, scratch,
+                    )  # fmt: skip
 
     return compiled(attend)
 

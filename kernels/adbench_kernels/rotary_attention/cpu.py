@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
 from adbench_kernels.cpu.compiled import compiled, source_of_vectors
@@ -36,7 +35,6 @@ from adbench_kernels.cpu.lanes import (
     spread,
     store,
     subtract,
-    swap_pairs,
     total,
 )
 from adbench_kernels.cpu.tiles import (
@@ -47,6 +45,7 @@ from adbench_kernels.cpu.tiles import (
     transpose,
     weighted_sum,
 )
+from adbench_kernels.cpu.turning import turn_back, turn_in
 
 KEYS = 64
 """Keys in a run: their weights (4 KB), keys and values stay in the first-level cache."""
@@ -64,21 +63,6 @@ def forward_scratch(length: int, head_dim: int) -> int:
 def backward_scratch(length: int, head_dim: int) -> int:
     """Float32 numbers that `backward` needs to work in."""
     return 4 * length * head_dim + 3 * head_dim * WIDTH + 2 * KEYS * WIDTH + 2 * WIDTH
-
-
-@numba.njit
-def _turn_in(qkv: Any, at: int, turns: Any, t: int, head_dim: int, c: int) -> Any:
-    x = load(qkv, at + c * WIDTH)
-    cos = load(turns, t * 2 * head_dim + c * WIDTH)
-    sin = load(turns, (t * 2 + 1) * head_dim + c * WIDTH)
-    return multiply_add(x, cos, multiply(swap_pairs(x), sin))
-
-
-@numba.njit
-def _turn_back(x: Any, turns: Any, t: int, head_dim: int, c: int) -> Any:
-    cos = load(turns, t * 2 * head_dim + c * WIDTH)
-    sin = load(turns, (t * 2 + 1) * head_dim + c * WIDTH)
-    return subtract(multiply(x, cos), multiply(swap_pairs(x), sin))
 
 
 def _kernels(source: str) -> tuple[Any, Any]:
@@ -103,7 +87,7 @@ def _kernels(source: str) -> tuple[Any, Any]:
             base = b * length * row + h * head_dim
             for t in range(length):
                 for c in range(parts):
-                    k = _turn_in(qkv, base + t * row + out_row, turns, t, head_dim, c)
+                    k = turn_in(qkv, base + t * row + out_row, turns, t, head_dim, c)
                     store(k, scratch, at_k + t * head_dim + c * WIDTH)
                     v = load(qkv, base + t * row + 2 * out_row + c * WIDTH)
                     store(v, scratch, at_v + t * head_dim + c * WIDTH)
@@ -112,7 +96,7 @@ def _kernels(source: str) -> tuple[Any, Any]:
                 for c in range(parts):
                     for i in range(WIDTH):
                         t = min(first + i, length - 1)
-                        q = _turn_in(qkv, base + t * row, turns, t, head_dim, c)
+                        q = turn_in(qkv, base + t * row, turns, t, head_dim, c)
                         store(multiply(q, factor), scratch, at_w + i * WIDTH)
                     tile = transpose(load_tile(scratch, at_w, WIDTH))
                     store_tile(tile, scratch, at_q + c * _TILE)
@@ -201,7 +185,7 @@ def _kernels(source: str) -> tuple[Any, Any]:
             for t in range(length):
                 for c in range(parts):
                     at = t * head_dim + c * WIDTH
-                    k = _turn_in(qkv, base + t * row + out_row, turns, t, head_dim, c)
+                    k = turn_in(qkv, base + t * row + out_row, turns, t, head_dim, c)
                     store(k, scratch, at_k + at)
                     v = load(qkv, base + t * row + 2 * out_row + c * WIDTH)
                     store(v, scratch, at_v + at)
@@ -214,7 +198,7 @@ def _kernels(source: str) -> tuple[Any, Any]:
                     at = (b * length + t) * out_row + h * head_dim
                     dot = zero
                     for c in range(parts):
-                        q = _turn_in(qkv, base + t * row, turns, t, head_dim, c)
+                        q = turn_in(qkv, base + t * row, turns, t, head_dim, c)
                         g = load(grad_out, at + c * WIDTH) if i < num else zero
                         dot = multiply_add(g, load(out, at + c * WIDTH), dot)
                         tile_at = c * _TILE + i * WIDTH
@@ -281,13 +265,13 @@ def _kernels(source: str) -> tuple[Any, Any]:
                     for i in range(num):
                         t = first + i
                         dq = load(scratch, at_dq + c * _TILE + i * WIDTH)
-                        dq = _turn_back(multiply(dq, for_dq), turns, t, head_dim, c)
+                        dq = turn_back(multiply(dq, for_dq), turns, t, head_dim, c)
                         store(dq, grad_qkv, base + t * row + c * WIDTH)
             for t in range(length):
                 for c in range(parts):
                     at, to = t * head_dim + c * WIDTH, base + t * row + out_row + c * WIDTH
                     dk = multiply(load(scratch, at_dk + at), for_dk)
-                    store(_turn_back(dk, turns, t, head_dim, c), grad_qkv, to)
+                    store(turn_back(dk, turns, t, head_dim, c), grad_qkv, to)
                     store(load(scratch, at_dv + at), grad_qkv, to + out_row)
 
     return compiled(forward), compiled(backward)
