@@ -22,14 +22,17 @@ from adbench_kernels.rotary_attention import (
     rotate,
     strided_rotary_attention,
 )
+from adbench_kernels.transformer_step import BlockWeights, TransformerStep
 
 __all__ = [
+    "BlockWeights",
     "Implementation",
     "ImplementationUnavailableError",
     "Intervals",
     "RingCache",
     "RingState",
     "RingStep",
+    "TransformerStep",
     "attention",
     "attention_backward",
     "patch_embed",
