@@ -189,7 +189,7 @@ def measured(arch: str) -> bool:
     return any(key[1] == arch for key in _MEASURED)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result
 def arch(device: torch.device) -> str:
     """The architecture behind a device, as tables name it.
 

@@ -1,0 +1,81 @@
+"""Plots of the result files, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def draw(folder: Path, fresh: Mapping[str, Sequence[Row]]) -> list[Path]:
+    """Write a plot for each section that has one and was measured; returns the files."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "adbench"  # equal numbers, equal file
+    plots: dict[str, Callable[[Any, Sequence[Row]], None]] = {
+        "attention": _attention, "ring": _ring, "patch_embed": _patch_embed,
+    }  # fmt: skip
+    from matplotlib import pyplot
+
+    written = []
+    for section, plot in plots.items():
+        rows = [row for row in fresh.get(section, ()) if row["status"] == "ok"]
+        if not rows:
+            continue
+        figure = pyplot.figure(figsize=(10, 6), layout="constrained")
+        plot(figure, rows)
+        target = folder / f"{section}.svg"
+        figure.savefig(target, metadata={"Date": None})
+        pyplot.close(figure)
+        written.append(target)
+    return written
+
+
+def _attention(figure: Any, rows: Sequence[Row]) -> None:
+    """Forward and backward, causal: a panel a head width, a line an implementation."""
+    some = [r for r in rows if r["case"]["mode"] == "both" and r["case"]["mask"] == "causal"]
+    widths = sorted({row["case"]["D"] for row in some})
+    panels = figure.subplots(1, max(len(widths), 1), sharey=True, squeeze=False)[0]
+    for panel, head_dim in zip(panels, widths, strict=False):
+        ours = [row for row in some if row["case"]["D"] == head_dim]
+        _lines(panel, ours, x="T", y="tflop_per_s", of="implementation")
+        panel.set(title=f"D {head_dim}", xlabel="T", ylim=(0, None))
+        panel.set_xscale("log", base=2)
+    panels[0].set_ylabel("TFLOP/s, forward and backward, causal")
+    panels[-1].legend(fontsize="small")
+
+
+def _ring(figure: Any, rows: Sequence[Row]) -> None:
+    """Decode of one token: bandwidth over the window, a panel a head width."""
+    some = [r for r in rows if r["case"]["mode"] == "attend" and r["case"]["new"] == 1]
+    widths = sorted({row["case"]["D"] for row in some})
+    panels = figure.subplots(1, max(len(widths), 1), sharey=True, squeeze=False)[0]
+    for panel, head_dim in zip(panels, widths, strict=False):
+        named = [
+            {**row, "case": {**row["case"], "who": "{implementation}, {lanes} lanes".format(
+                **row["case"])}}
+            for row in some if row["case"]["D"] == head_dim
+        ]  # fmt: skip
+        _lines(panel, named, x="window", y="gb_per_s", of="who")
+        panel.set(title=f"D {head_dim}", xlabel="window", ylim=(0, None))
+        panel.set_xscale("log", base=2)
+    panels[0].set_ylabel("GB/s of keys and values")
+    panels[-1].legend(fontsize="small")
+
+
+def _patch_embed(figure: Any, rows: Sequence[Row]) -> None:
+    """A bar a case."""
+    panel = figure.subplots()
+    names = ["{implementation}\n{mode}\n{frame}".format(**row["case"]) for row in rows]
+    panel.bar(names, [row["median_ms"] for row in rows])
+    panel.set_ylabel("ms")
+    panel.tick_params(axis="x", labelsize="x-small")
+
+
+def _lines(panel: Any, rows: Sequence[Row], *, x: str, y: str, of: str) -> None:
+    for name in dict.fromkeys(row["case"][of] for row in rows):
+        points = sorted((row["case"][x], row[y]) for row in rows if row["case"][of] == name)
+        panel.plot(*zip(*points, strict=True), marker="o", label=name)

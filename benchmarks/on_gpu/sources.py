@@ -1,0 +1,42 @@
+"""Which sources a measurement is of: digests that change when what was measured changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.on_gpu.card import ROOT
+
+KERNELS = ROOT / "kernels" / "adbench_kernels"
+GPU_TESTS = ROOT / "tests" / "kernels"
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Of names and contents, in any order of the files."""
+    state = hashlib.blake2b(digest_size=8)
+    for file in sorted(files):
+        state.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+def of_kernels() -> str:
+    """Of everything in the package but the table of choices, which picks and computes nothing."""
+    files = [f for f in KERNELS.rglob("*") if f.suffix in (".py", ".json")]
+    return digest(f for f in files if f.name != "choice.json")
+
+
+def of_tests(paths: Iterable[Path]) -> str:
+    """Of test files and of what they share."""
+    shared = [GPU_TESTS / "conftest.py", *(GPU_TESTS / "kernel_checks").rglob("*.py")]
+    found = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    return digest({file for file in (*shared, *found) if file.exists()})
+
+
+def of_case(depends: str) -> str:
+    """What the measurement of a case with this `depends` is bound to."""
+    if not depends:
+        return ""
+    if depends == "kernels":
+        return of_kernels()
+    return f"{of_kernels()}+{digest([KERNELS / 'choice.json'])}"

@@ -1,0 +1,93 @@
+"""The tables: what a roof is, when a target is reached, what is left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.on_gpu import report, sources, targets
+from benchmarks.on_gpu.report import Ceilings
+
+ROOFS = Ceilings(bytes=4e12, flops=8e14, exponentials=4e12)
+
+
+def row(ms: float = 1.0, *, flops: float = 0, bytes: float = 0, elements: float = 0,
+        status: str = "ok", source: str = "", **case: Any) -> dict[str, Any]:  # fmt: skip
+    return {"case": case, "median_ms": ms, "flops": flops, "bytes": bytes, "elements": elements,
+            "status": status, "source": source, "gb_per_s": bytes / ms / 1e6}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "share"),
+    [
+        (row(2.0, bytes=4e9), (0.5, "memory")),
+        (row(2.0, bytes=4e9, flops=1.2e12), (0.75, "tensor")),
+        (row(2.0, elements=2e9), (0.25, "exp")),
+        (row(2.0, elements=2e9, mode="both"), (0.5, "exp")),
+    ],
+)
+def test_the_roof_is_the_nearest_of_three_ceilings(
+    found: dict[str, Any], share: tuple[float, str]
+) -> None:
+    assert ROOFS.share(found) == (pytest.approx(share[0]), share[1])
+
+
+def test_without_ceilings_there_is_no_roof() -> None:
+    assert Ceilings(None, None, None).share(row(bytes=1.0, flops=1.0, elements=1.0)) is None
+
+
+def test_ceilings_are_the_best_that_was_measured() -> None:
+    rows = [
+        {"case": {"op": "copy"}, "status": "ok", "gb_per_s": gb, "tflop_per_s": 0.0}
+        for gb in (4000.0, 4300.0)
+    ] + [{"case": {"op": "matmul"}, "status": "out of memory"}]
+    session = {"arch": "sm_90", "multiprocessors": 132, "max_sm_clock_mhz": 1980.0}
+    found = report.ceilings({"ceilings": {"rows": rows, "sessions": [session]}})
+    assert found.bytes == pytest.approx(4.3e12) and found.flops is None
+    assert found.exponentials == pytest.approx(132 * 16 * 1.98e9)
+
+
+def judged(rows: list[dict[str, Any]], section: str = "attention") -> dict[str, tuple[str, str]]:
+    lines = targets.judge({section: rows}, 4e12)
+    return {what: (measured, reached) for what, _, measured, reached in lines}
+
+
+def attended(name: str, ms: float, **case: Any) -> dict[str, Any]:
+    return row(ms, **{"mode": "both", "mask": "causal", "implementation": name, **case})
+
+
+def test_a_target_is_judged_by_its_worst_case_against_the_best_of_torch() -> None:
+    what = "D 16 and 32, causal, T 1k to 16k, forward and backward: best of torch / ours"
+    rows = [
+        attended("triton", 1.0, T=1024, D=16), attended("sdpa-flash", 1.6, T=1024, D=16),
+        attended("sdpa-cudnn", 1.5, T=1024, D=16), attended("triton", 1.0, T=4096, D=32),
+        attended("flex", 1.4, T=4096, D=32),
+    ]  # fmt: skip
+    assert judged(rows)[what] == ("1.40x to 1.50x (2 cases)", "yes")
+    rows.append(attended("sdpa-efficient", 1.2, T=4096, D=32))
+    assert judged(rows)[what] == ("1.20x to 1.50x (2 cases)", "no")
+    assert judged([])[what] == ("not measured", "")
+    # What failed was not measured.
+    assert judged([{**r, "status": "wrong"} for r in rows])[what] == ("not measured", "")
+
+
+def test_the_ring_is_judged_by_the_copy_bandwidth() -> None:
+    ring = row(1.0, bytes=3e9, mode="attend", lanes=1024, window=1024, new=1, D=32,
+               implementation="triton")  # fmt: skip
+    what = "ring decode, 1,024 lanes, window 1,024: of copy bandwidth"
+    assert judged([ring], "ring")[what] == ("75%", "yes")
+
+
+def test_measurements_of_older_sources_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "of_case", lambda depends: f"{depends} now")
+    rows = [row(source=""), row(source="kernels now"), row(source="kernels then")]
+    fresh, stale = report.current({"ring": {"rows": rows}, "tests": {"rows": rows}})
+    assert (len(fresh["ring"]), stale, "tests" in fresh) == (2, 1, False)
+
+
+def test_a_case_that_was_not_timed_shows_why_and_no_number() -> None:
+    found = {**row(status="out of memory", mode="both", T=64, implementation="x")}
+    del found["median_ms"]
+    (line,) = [cells for cells in report._section([found], ROOFS) if "memory" in cells]
+    assert line == "| both | 64 | x | out of memory |  |  |  |  |  |  |"
