@@ -15,16 +15,19 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint 
 # Two cores are worth most when idle threads sleep.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help run test lint format check bench clean
+.PHONY: help run test test-kernels lint format check bench bench-gpu tune clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     learn, distil and evaluate on Dark Room: a report in minutes (runs/dark-room-quick)"
 	@echo "make test    the tests"
+	@echo "make test-kernels  the Triton kernels, interpreted and compiled, without a GPU (Linux; 8 minutes)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff put imports and lines in order"
 	@echo "make check   lint and test: what a change must pass"
 	@echo "make bench   the benchmarks; keep the machine idle"
+	@echo "make bench-gpu  on a machine with a GPU: tests, ceilings, our kernels beside torch's (SECTION=...)"
+	@echo "make tune    on a machine with a GPU: search tiles for the kernels, write the tables"
 	@echo "make clean   remove .venv and caches; runs/ stays"
 
 run: .venv/installed
@@ -34,6 +37,11 @@ run: .venv/installed
 test: .venv/installed-dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal \
 		-p no:benchmark --durations 10 $(TESTS)
+
+# Environments of their own for two versions of Triton, inside .venv; what they need to download is
+# 0.4 GB, once.
+test-kernels: .venv/installed-dev
+	@$(BIN)/python tests/kernels/environments.py
 
 lint: .venv/installed-dev
 	@$(BIN)/ruff check .
@@ -48,6 +56,16 @@ check: lint test
 
 bench: .venv/installed-dev
 	@$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/results/latest.json
+
+# On a machine with a GPU: whatever Python has torch and Triton there will do, no network needed.
+# SECTION: tests, ceilings, attention, ring, patch_embed; GPU=--smoke and the like are passed on.
+GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
+
+bench-gpu:
+	@PYTHONPATH=.:kernels $(GPU_PYTHON) -m benchmarks.gpu $(addprefix --section ,$(SECTION)) $(GPU)
+
+tune:
+	@PYTHONPATH=.:kernels $(GPU_PYTHON) -m benchmarks.tune $(GPU)
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .benchmarks build dist

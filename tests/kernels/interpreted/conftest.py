@@ -6,6 +6,8 @@ process of their own: `make test-kernels`. Fresh memory is full of NaN in all of
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,22 @@ def pytest_pycollect_makemodule(
         needs="triton",
         reason="runs through Triton's interpreter in a process of its own: make test-kernels",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep one in ADBENCH_KERNEL_SHARE of each test's cases, the first among them."""
+    share = int(os.environ.get("ADBENCH_KERNEL_SHARE", "1"))
+    seen: Counter[str] = Counter()
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        here = Path(__file__).parent in item.path.parents
+        test = item.nodeid.partition("[")[0]
+        (kept if not here or seen[test] % share == 0 else left_out).append(item)
+        seen[test] += 1
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
 
 
 @pytest.fixture(autouse=True)
