@@ -37,7 +37,7 @@ def prepare(b_grad, b_out, b_lse):
 @triton.jit
 def _query_step(
     b_q, b_grad, b_lse2, b_delta, b_dq, p_k, p_v, first, stride_kt, stride_vt, num_keys,
-    o_position, b_start, scale_log2,
+    b_start, b_end, scale_log2,
     MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """What one tile of keys adds to dq."""
@@ -51,7 +51,7 @@ def _query_step(
     b_p = tl.exp2(b_s * scale_log2 - b_lse2[:, None])
     if MASKED:
         o_key = (first + o_n)[None, :]
-        m_seen = (o_key <= o_position[:, None]) & (o_key >= b_start[:, None])
+        m_seen = (o_key >= b_start[:, None]) & (o_key <= b_end[:, None])
         b_p = tl.where(m_seen, b_p, 0.0)
     b_dp = tl.dot(b_grad, tl.trans(b_v), input_precision="ieee")
     b_ds = b_p * (b_dp - b_delta[:, None])
@@ -86,7 +86,9 @@ def attention_dq(
     o_query = first + o_m
     o_position = query_offset + o_query * QUERY_STRIDE
     m_query = o_query < num_queries
+    # First and last key that each query sees.
     b_start = start_of(p_starts, o_query, m_query, stride_st, o_position, width)
+    b_end = tl.minimum(o_position, num_keys - 1)
     first_row = first.to(tl.int64)
     left = num_queries - first
     # [BLOCK_M, BLOCK_D], all three
@@ -106,18 +108,18 @@ def attention_dq(
     b_dq = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     last = tl.minimum(first + BLOCK_M, num_queries) - 1
     edge, inside, diagonal, end = key_tiles(
-        p_starts, first, last, stride_st, width, query_offset, QUERY_STRIDE, BLOCK_N
+        p_starts, first, last, stride_st, width, query_offset, num_keys, QUERY_STRIDE, BLOCK_N
     )
     for i in range(0, inside - edge + end - diagonal):
         tile = tl.where(i < inside - edge, edge + i, diagonal + i - (inside - edge))
         b_dq = _query_step(
             b_q, b_grad, b_lse2, b_delta, b_dq, p_k, p_v, tile * BLOCK_N, stride_kt, stride_vt,
-            num_keys, o_position, b_start, scale_log2, True, D, BLOCK_D, BLOCK_N,
+            num_keys, b_start, b_end, scale_log2, True, D, BLOCK_D, BLOCK_N,
         )  # fmt: skip
     for tile in range(inside, diagonal):
         b_dq = _query_step(
             b_q, b_grad, b_lse2, b_delta, b_dq, p_k, p_v, tile * BLOCK_N, stride_kt, stride_vt,
-            num_keys, o_position, b_start, scale_log2, False, D, BLOCK_D, BLOCK_N,
+            num_keys, b_start, b_end, scale_log2, False, D, BLOCK_D, BLOCK_N,
         )  # fmt: skip
     p_dq += row * stride_db + head * stride_dh + first_row * stride_dt
     store_rows(p_dq, b_dq * scale, o_m, stride_dt, left, D, BLOCK_D)

@@ -26,7 +26,7 @@ from adbench_kernels.interval_attention.triton.tiles import (
 @triton.jit
 def _attend(
     b_q, b_peak, b_sum, b_acc, p_k, p_v, first, stride_kt, stride_vt, num_keys,
-    o_position, b_start, scale_log2,
+    b_start, b_end, scale_log2,
     MASKED: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Take one tile of keys into the running peak, sum and output of the block's queries."""
@@ -37,7 +37,7 @@ def _attend(
     b_s = tl.dot(b_q, tl.trans(b_k), input_precision="ieee")  # [BLOCK_M, BLOCK_N]
     if MASKED:
         o_key = (first + o_n)[None, :]
-        m_seen = (o_key <= o_position[:, None]) & (o_key >= b_start[:, None])
+        m_seen = (o_key >= b_start[:, None]) & (o_key <= b_end[:, None])
         b_s = tl.where(m_seen, b_s * scale_log2, float("-inf"))
         b_new = tl.maximum(b_peak, tl.max(b_s, 1))
         # A query that has seen nothing yet: -inf - -inf would be NaN.
@@ -83,7 +83,9 @@ def attention_forward(
     o_query = first + o_m
     o_position = query_offset + o_query * QUERY_STRIDE
     m_query = o_query < num_queries
+    # First and last key that each query sees.
     b_start = start_of(p_starts, o_query, m_query, stride_st, o_position, width)
+    b_end = tl.minimum(o_position, num_keys - 1)
     first_row = first.to(tl.int64)
     # [BLOCK_M, BLOCK_D]
     p_q += row * stride_qb + head * stride_qh + first_row * stride_qt
@@ -94,19 +96,19 @@ def attention_forward(
 
     last = tl.minimum(first + BLOCK_M, num_queries) - 1
     edge, inside, diagonal, end = key_tiles(
-        p_starts, first, last, stride_st, width, query_offset, QUERY_STRIDE, BLOCK_N
+        p_starts, first, last, stride_st, width, query_offset, num_keys, QUERY_STRIDE, BLOCK_N
     )
     # Both ends in one loop: the masked body is there once.
     for i in range(0, inside - edge + end - diagonal):
         tile = tl.where(i < inside - edge, edge + i, diagonal + i - (inside - edge))
         b_peak, b_sum, b_acc = _attend(
             b_q, b_peak, b_sum, b_acc, p_k, p_v, tile * BLOCK_N, stride_kt, stride_vt, num_keys,
-            o_position, b_start, scale_log2, True, D, BLOCK_D, BLOCK_N,
+            b_start, b_end, scale_log2, True, D, BLOCK_D, BLOCK_N,
         )  # fmt: skip
     for tile in range(inside, diagonal):
         b_peak, b_sum, b_acc = _attend(
             b_q, b_peak, b_sum, b_acc, p_k, p_v, tile * BLOCK_N, stride_kt, stride_vt, num_keys,
-            o_position, b_start, scale_log2, False, D, BLOCK_D, BLOCK_N,
+            b_start, b_end, scale_log2, False, D, BLOCK_D, BLOCK_N,
         )  # fmt: skip
 
     m_saw = b_sum > 0.0

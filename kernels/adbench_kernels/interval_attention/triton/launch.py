@@ -33,6 +33,7 @@ CACHE_BYTES = 16 << 20
 
 _SPAN_BLOCKS = 128  # key blocks a program searches for
 _MAX_OFFSET = 2**31 - 1
+_MAX_ROWS = 256  # of any tile
 
 # Asked for by name, since its default changes with Triton's version: it makes multiply-adds.
 _OPTIONS = {"enable_fp_fusion": True}
@@ -59,7 +60,8 @@ def forward(
         v: [B, T, G, D], same type.
         kv_start: first key that a query sees, int32 [B, Q], any strides; none: `width` alone says.
         width: a query sees at most its own position and `width - 1` before it.
-        query_offset: position of query 0 among the keys.
+        query_offset: position of query 0 among the keys; of a part of the keys, positions may lie
+            before the first of them (below 0) and after the last.
         query_stride: positions between queries.
         scale: multiplies the scores.
         out: where to write the output, its last stride 1; none: a new tensor.
@@ -230,7 +232,7 @@ def _operands(
 
 def _rows(x: Tensor) -> Tensor:
     """The same tensor where a kernel can address it, else a contiguous copy."""
-    fits = x.stride(3) == 1 and x.stride(1) * SHORT <= _MAX_OFFSET
+    fits = x.stride(3) == 1 and x.stride(1) * _MAX_ROWS <= _MAX_OFFSET
     return x if fits else x.contiguous()
 
 

@@ -62,7 +62,8 @@ def attention_short_backward(
             b_lse2, b_delta = prepare(b_grad, b_out, b_lse)
             o_position = query_offset + o_query * QUERY_STRIDE
             b_start = start_of(p_starts, o_query, m_query, stride_st, o_position, width)
-            m_seen = (o_key[:, None] <= o_position[None, :]) & (o_key[:, None] >= b_start[None, :])
+            b_end = tl.minimum(o_position, num_keys - 1)
+            m_seen = (o_key[:, None] >= b_start[None, :]) & (o_key[:, None] <= b_end[None, :])
             # Keys by queries: dk and dv then take the weights as they are, dq alone turns them.
             b_s = tl.dot(b_k, tl.trans(b_q), input_precision="ieee")  # [BLOCK_N, BLOCK_M]
             b_p = tl.where(m_seen, tl.exp2(b_s * scale_log2 - b_lse2[None, :]), 0.0)

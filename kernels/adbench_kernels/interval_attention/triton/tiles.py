@@ -68,20 +68,23 @@ def start_of(p_starts, query, m_query, stride, position, width):
 
 @triton.jit
 def key_tiles(
-    p_starts, first, last, stride, width, query_offset,
+    p_starts, first, last, stride, width, query_offset, num_keys,
     QUERY_STRIDE: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Tiles of keys that the queries first..last need, as (edge, inside, diagonal, end).
 
     In [edge, inside) some query's start may lie, in [inside, diagonal) every query sees every key,
-    and in [diagonal, end) some query's own position may lie. Starts never decrease.
+    and in [diagonal, end) some query's own position, or the end of the keys, may lie. Starts never
+    decrease. Positions may lie before the first key and after the last.
     """
     near = query_offset + first * QUERY_STRIDE
     far = query_offset + last * QUERY_STRIDE
-    end = far // BLOCK_N + 1
+    # Numerators are kept from below 0, where division rounds another way.
+    end = tl.cdiv(tl.minimum(tl.maximum(far + 1, 0), num_keys), BLOCK_N)
     edge = start_of(p_starts, first, True, stride, near, width) // BLOCK_N
     edge = tl.minimum(edge, end)
     inside = tl.cdiv(start_of(p_starts, last, True, stride, far, width), BLOCK_N)
     inside = tl.minimum(tl.maximum(inside, edge), end)
-    diagonal = tl.maximum((near + 1) // BLOCK_N, inside)
+    diagonal = tl.minimum(tl.maximum(near + 1, 0), num_keys) // BLOCK_N
+    diagonal = tl.maximum(diagonal, inside)
     return edge, inside, diagonal, end
