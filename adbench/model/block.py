@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adbench.model.cache import Attend
+from adbench_kernels import BlockWeights
 
 
 class Block(nn.Module):
@@ -37,6 +38,22 @@ class Block(nn.Module):
         self.hidden_norm = nn.LayerNorm(width)
         self.hidden_in = nn.Linear(width, hidden)
         self.hidden_out = nn.Linear(hidden, width)
+
+    @property
+    def weights(self) -> BlockWeights[Tensor]:
+        """All there is to this block, for kernels that take it whole."""
+        return BlockWeights(
+            attention_norm=self.attention_norm.weight,
+            attention_norm_bias=self.attention_norm.bias,
+            qkv=self.qkv.weight,
+            attention_out=self.attention_out.weight,
+            hidden_norm=self.hidden_norm.weight,
+            hidden_norm_bias=self.hidden_norm.bias,
+            hidden_in=self.hidden_in.weight,
+            hidden_in_bias=self.hidden_in.bias,
+            hidden_out=self.hidden_out.weight,
+            hidden_out_bias=self.hidden_out.bias,
+        )
 
     def forward(self, x: Tensor, attend: Attend) -> Tensor:
         """The stream after this block, [B, T, D].

@@ -5,12 +5,21 @@ N lanes, n new tokens a lane, H heads, d head width, W window.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from adbench_kernels import RingCache, RingState, RingStep, ring_append, ring_attention, rotate
+from adbench_kernels import (
+    BlockWeights,
+    RingCache,
+    RingState,
+    RingStep,
+    TransformerStep,
+    ring_append,
+    ring_attention,
+    rotate,
+)
 
 Attend = Callable[[Tensor], Tensor]
 """Queries, keys and values of H heads each, [B, T, 3 H, d], to [B, T, H, d]."""
@@ -33,6 +42,9 @@ class ModelCache:
         head_dim: d.
         dtype: of keys and values.
         device: where they live.
+
+    Attributes:
+        stack: all blocks in one operation, where `fuse` found one for them.
     """
 
     def __init__(
@@ -55,6 +67,7 @@ class ModelCache:
             RingCache(lanes, capacity, heads, head_dim, dtype, device, state=self.state)
             for _ in range(layers)
         ]
+        self.stack: TransformerStep | None = None
         self._step: RingStep | None = None
 
     @property
@@ -78,6 +91,32 @@ class ModelCache:
         self._step = self.state.advance(num_tokens, count=count, reset=reset)
         before = self._step.length - self._step.count
         return before[:, None] + torch.arange(num_tokens, device=before.device)
+
+    def fuse(
+        self, blocks: Sequence[BlockWeights[Tensor]], *, norm_first: bool, epsilon: float
+    ) -> None:
+        """Let steps take all blocks at once, if there is a kernel that can.
+
+        Args:
+            blocks: of the model, in order.
+            norm_first: norms stand before the branches.
+            epsilon: of the norms.
+        """
+        stack = TransformerStep(
+            blocks, self.rings, window=self.window, norm_first=norm_first, epsilon=epsilon
+        )
+        # The definition would only do what the model does block by block.
+        self.stack = stack if stack.implementation != "reference" else None
+
+    def through_stack(self, x: Tensor, turns: Tensor) -> Tensor:
+        """The stream after all blocks, [N, n, D].
+
+        Args:
+            x: before the first, [N, n, D].
+            turns: rotary turns at the tokens' positions, [N, n, 2, d].
+        """
+        assert self.stack is not None and self._step is not None
+        return self.stack(x, turns=turns, step=self._step)
 
     def attend(self, layer: int, turns: Tensor, qkv: Tensor) -> Tensor:
         """Put the new keys and values into a layer's ring and attend, [N, n, H, d].

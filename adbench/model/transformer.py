@@ -128,6 +128,7 @@ class DistillationModel(nn.Module):
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        fused: bool = True,
     ) -> ModelCache:
         """Empty memory for `step`.
 
@@ -135,6 +136,8 @@ class DistillationModel(nn.Module):
             lanes: N.
             device: where it lives; none: with the weights.
             dtype: of keys and values; none: that of the weights.
+            fused: let steps take all blocks in one operation where there is a kernel for it
+                (without gradients, on the CPU in float32); else block by block, as in training.
 
         Raises:
             UsageError: with `context = exact` there is nothing to keep between steps.
@@ -144,7 +147,7 @@ class DistillationModel(nn.Module):
                 "context = exact recomputes its window at each step; a ring cache would be "
                 "another function. Use ExactPolicy, or train with context = banded."
             )
-        return ModelCache(
+        cache = ModelCache(
             lanes,
             layers=self.config.layers,
             window=self.window_tokens,
@@ -154,6 +157,14 @@ class DistillationModel(nn.Module):
             dtype=dtype or self.head.weight.dtype,
             device=torch.device(device) if device is not None else self.device,
         )
+        if fused:
+            blocks = cast("list[Block]", list(self.blocks))
+            cache.fuse(
+                [block.weights for block in blocks],
+                norm_first=blocks[0].pre_norm,
+                epsilon=blocks[0].attention_norm.eps,
+            )
+        return cache
 
     def step(
         self, tokens: Tokens, *, count: Tensor, cache: ModelCache, reset: Tensor | None = None
@@ -177,8 +188,11 @@ class DistillationModel(nn.Module):
         x = vectors.x
         at = cache.begin(x.shape[1], vectors.count, reset)
         turns = self._turns(at, x)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, partial(cache.attend, layer, turns))
+        if cache.stack is not None and not (self.training or torch.is_grad_enabled()):
+            x = cache.through_stack(x, turns)
+        else:
+            for layer, block in enumerate(self.blocks):
+                x = block(x, partial(cache.attend, layer, turns))
         last = (vectors.count - 1).clamp(min=0)
         return self._predict(pick(x, last[:, None]).squeeze(1))
 

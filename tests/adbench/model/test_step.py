@@ -171,3 +171,49 @@ def test_rings_share_their_bookkeeping_and_grow_with_the_lanes(model: MakeModel)
     # Keys and values of 3 layers and at least window + 1 tokens of 16 float32 a lane.
     assert few.num_bytes >= 2 * 3 * (7 + 1) * 16 * 4 * 6
     assert many.num_bytes == 2 * few.num_bytes
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("layout", ["transition", "interleaved"])
+@torch.no_grad()
+def test_all_blocks_at_once_are_the_blocks_one_by_one(
+    model: MakeModel, history: MakeHistory, take: Take, layout: str, norm: str
+) -> None:
+    net, tokens = model(layout=layout, norm=norm, width=32), history(5, 60)
+    at_once, one_by_one = net.new_cache(5), net.new_cache(5, fused=False)
+    assert at_once.stack is not None and one_by_one.stack is None
+    draw = torch.Generator().manual_seed(0)
+    for at in range(40):
+        seen = take(tokens, torch.full((5, 1), at) + torch.arange(2))
+        count = torch.randint(0, 3, (5,), generator=draw)
+        count[0] = 1  # somebody is there to be compared
+        reset = torch.rand(5, generator=draw) < 0.05
+        actual, expected = (
+            net.step(seen, count=count, cache=cache, reset=reset)[count > 0]
+            for cache in (at_once, one_by_one)
+        )
+        assert (expected - actual).abs().max() < FLOAT32_ERROR * expected.abs().max()
+
+
+@torch.no_grad()
+def test_one_memory_serves_steps_with_and_without_gradients(
+    model: MakeModel, history: MakeHistory, take: Take
+) -> None:
+    net, tokens = model(width=32), history(2, 20)
+    mixed, plain = net.new_cache(2), net.new_cache(2, fused=False)
+    count = torch.ones(2, dtype=torch.int64)
+    for at in range(20):
+        seen = take(tokens, torch.full((2, 1), at))
+        with torch.set_grad_enabled(at % 3 == 0):
+            actual = net.step(seen, count=count, cache=mixed)
+        assert actual.requires_grad == (at % 3 == 0)
+        expected = net.step(seen, count=count, cache=plain)
+        assert (expected - actual).abs().max() < FLOAT32_ERROR * expected.abs().max()
+
+
+@pytest.mark.parametrize("sizes", [{"width": 16}, {"width": 32, "feedforward": 40}])
+def test_sizes_that_no_kernel_takes_go_block_by_block(
+    model: MakeModel, sizes: dict[str, int]
+) -> None:
+    assert model(**sizes).new_cache(2).stack is None
+    assert model(width=32).double().new_cache(2).stack is None
