@@ -20,6 +20,7 @@ from adbench.tokens import Observation, Tokens
 
 if TYPE_CHECKING:
     from adbench.model.cache import ModelCache
+    from adbench.model.static import StaticStep
     from adbench.model.transformer import DistillationModel
 
 
@@ -103,23 +104,72 @@ class ModelPolicy(Policy):
     def logits(self, tokens: Tokens, count: Tensor) -> Tensor:
         """Take in what is new and predict, [N, A]; arguments as in `StepView`."""
 
+    def shown(self, tokens: Tokens) -> Tokens:
+        """What of the tokens the model is shown."""
+        if not self.zero_reward:
+            return tokens
+        return replace(tokens, previous_reward=torch.zeros_like(tokens.previous_reward))
+
     def act(self, view: StepView, noise: Tensor | None) -> Tensor:
         """Sample the model's prediction; see `Policy.act`."""
-        tokens = view.tokens
-        if self.zero_reward:
-            tokens = replace(tokens, previous_reward=torch.zeros_like(tokens.previous_reward))
-        logits = self.logits(tokens, view.count)
-        return (logits if noise is None else logits + noise).argmax(dim=-1)
+        here, there = view.count.device, self.model.device
+        tokens, count = self.shown(view.tokens), view.count
+        if here != there:
+            tokens, count = tokens.to(there), count.to(there)
+            noise = None if noise is None else noise.to(there)
+        logits = self.logits(tokens, count)
+        return (logits if noise is None else logits + noise).argmax(dim=-1).to(here)
 
 
 class DistilledPolicy(ModelPolicy):
-    """The transformer as trained with `context = banded`: steps through its ring cache."""
+    """The transformer as trained with `context = banded`: steps through its ring cache.
+
+    Args:
+        model: frozen; it is set to evaluation while it plays.
+        zero_reward: show it a reward of zero always (the row `ad-no-reward`).
+        static: act through buffers that never move, which on a GPU is one CUDA graph a step and
+            does not call `logits`; none: on a GPU.
+    """
 
     _cache: ModelCache
+    _step: StaticStep | None = None
+    _begins = True
+
+    def __init__(
+        self, model: DistillationModel, *, zero_reward: bool = False, static: bool | None = None
+    ) -> None:
+        super().__init__(model, zero_reward=zero_reward)
+        self.static = static
 
     def start(self, lanes: Lanes, device: torch.device) -> None:
         """Empty contexts."""
-        self._cache = self.model.new_cache(len(lanes.lane_ids), device=device)
+        self._begins = True
+        if not self._is_static:
+            self._cache = self.model.new_cache(len(lanes.lane_ids))
+
+    def act(self, view: StepView, noise: Tensor | None) -> Tensor:
+        """Sample the model's prediction; see `Policy.act`."""
+        if not self._is_static:
+            return super().act(view, noise)
+        tokens = self.shown(view.tokens)
+        if self._begins:
+            self._step = self._static_step(tokens)
+            self._begins = False
+        assert self._step is not None
+        return self._step(tokens, view.count, noise)
+
+    @property
+    def _is_static(self) -> bool:
+        return self.model.device.type == "cuda" if self.static is None else self.static
+
+    def _static_step(self, tokens: Tokens) -> StaticStep:
+        """The last roll-out's, its contexts emptied, if it still fits: it is recorded already."""
+        from adbench.model.static import static_step
+
+        if self._step is None or not self._step.fits(tokens):
+            return static_step(self.model, tokens)
+        self._step.forget()
+        return self._step
 
     def logits(self, tokens: Tokens, count: Tensor) -> Tensor:
         """One step of the model; see `ModelPolicy.logits`."""

@@ -339,6 +339,19 @@ def test_a_lane_does_the_same_beside_any_other_lanes() -> None:
     assert torch.equal(together.returns[kept], fewer.returns)
 
 
+@pytest.mark.parametrize("layout", ["transition", "interleaved"])
+def test_acting_through_buffers_that_never_move_is_acting(layout: str) -> None:
+    family = Staggered()
+    model = _model(family, layout=layout)
+    policy = DistilledPolicy(model, static=True)
+    expected = _roll(DistilledPolicy(model, static=False), family)
+    for lanes_at_once in (12, 12, 5):  # again in the same buffers, then in others
+        assert _equal(_roll(policy, family, lanes_at_once=lanes_at_once), expected)
+    blind = DistilledPolicy(model, zero_reward=True, static=True)
+    assert _equal(_roll(blind, family), _roll(DistilledPolicy(model, zero_reward=True), family))
+    assert not _equal(_roll(blind, family), expected)
+
+
 def test_seeds_stages_and_lanes_of_one_task_differ() -> None:
     family = Staggered()
     base = _roll(RandomPolicy(), family)
