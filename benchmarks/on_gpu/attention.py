@@ -89,7 +89,7 @@ def _case(mode: str, mask: str, length: int, head_dim: int, name: str) -> Case:
         "op": "attention", "mode": mode, "mask": mask, "T": length, "D": head_dim,
         "implementation": name,
     }  # fmt: skip
-    return Case(key, lambda card: _prepare(card, mode, mask, length, head_dim, name), depends)
+    return Case(key, lambda card: prepare(card, mode, mask, length, head_dim, name), depends)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,20 @@ def _scene(card: Card, length: int, head_dim: int, mask_name: str) -> Scene:
     return Scene(tuple(sets), mask, exact, plain)
 
 
-def _prepare(card: Card, mode: str, mask_name: str, length: int, head_dim: int, name: str) -> Work:
+def prepare(card: Card, mode: str, mask_name: str, length: int, head_dim: int, name: str) -> Work:
+    """Attention of a mask, by an implementation, made ready.
+
+    Args:
+        card: on which.
+        mode: one of `MODES`.
+        mask_name: one of `masks.NAMES`.
+        length: T.
+        head_dim: D.
+        name: of the implementation.
+
+    Raises:
+        UnsupportedError: it knows no such mask.
+    """
     scene = _scene(card, length, head_dim, mask_name)
     run = _attend(scene, name, card)
 

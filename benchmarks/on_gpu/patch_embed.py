@@ -46,8 +46,8 @@ def cases(*, smoke: bool, on_gpu: bool) -> list[Case]:
                     "implementation": name,
                 }  # fmt: skip
                 depends = "" if name == "reference" else "kernels"
-                prepare = partial(_prepare, mode=mode, size=size, name=name)
-                found.append(Case(key, prepare, depends))
+                ready = partial(prepare, mode=mode, size=size, name=name)
+                found.append(Case(key, ready, depends))
     return found
 
 
@@ -101,7 +101,15 @@ def _definition(
     return out.detach(), total[0], total[1]
 
 
-def _prepare(card: Card, mode: str, size: tuple[int, int, int], name: str) -> Work:
+def prepare(card: Card, mode: str, size: tuple[int, int, int], name: str) -> Work:
+    """Patch embedding of frames, made ready.
+
+    Args:
+        card: on which.
+        mode: one of `MODES`.
+        size: of a frame, Y, X, C.
+        name: of the implementation.
+    """
     scene = _scene(card, size)
 
     def leaves() -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ def _case(mode: str, size: tuple[int, int, int, int], name: str) -> Case:
         "implementation": name,
     }  # fmt: skip
     depends = "" if name == "sdpa" else "kernels"
-    return Case(key, lambda card: _prepare(card, mode, size, name), depends)
+    return Case(key, lambda card: prepare(card, mode, size, name), depends)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,15 @@ def _ring(
     return Ring(cache, q, k, v, step)
 
 
-def _prepare(card: Card, mode: str, size: tuple[int, int, int, int], name: str) -> Work:
+def prepare(card: Card, mode: str, size: tuple[int, int, int, int], name: str) -> Work:
+    """A step of full rings, or a part of it, made ready.
+
+    Args:
+        card: on which.
+        mode: "attend", "append" or "step".
+        size: lanes, window, new tokens, head width.
+        name: of the implementation.
+    """
     lanes, window, new, head_dim = size
     rings = _rings(card, *size)
     scale = 1 / math.sqrt(head_dim)

@@ -26,6 +26,11 @@ def of_kernels() -> str:
     return digest(f for f in files if f.name != "choice.json")
 
 
+def of_code() -> str:
+    """Of the package's code alone: what a tile is tuned for, which a new table leaves as it is."""
+    return digest(KERNELS.rglob("*.py"))
+
+
 def of_tests(paths: Iterable[Path]) -> str:
     """Of test files and of what they share."""
     shared = [GPU_TESTS / "conftest.py", *(GPU_TESTS / "kernel_checks").rglob("*.py")]

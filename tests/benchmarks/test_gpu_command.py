@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+import adbench_kernels
 from benchmarks import gpu
 from benchmarks.on_gpu import attention, sources, verdict
 from benchmarks.on_gpu.card import Card, cpu, machine
@@ -153,7 +154,12 @@ def test_a_lost_device_is_gone_on_with_in_a_new_process(
     judged(tmp_path)
     monkeypatch.setattr(gpu, "_section", lambda *_, **__: Ending(1, 0, 5, ("x",), lost=True))
     called: list[list[str]] = []
-    monkeypatch.setattr(gpu.subprocess, "call", lambda words, cwd: called.append(words) or 0)
+
+    def call(words: list[str], cwd: Path) -> int:
+        called.append(words)
+        return 0
+
+    monkeypatch.setattr("subprocess.call", call)
     assert trial(tmp_path, "--section", "ceilings,ring") == 1  # a case of ours failed
     (words,) = called
     assert words[words.index("--section") + 1] == "ceilings,ring" and "--smoke" in words
@@ -186,7 +192,7 @@ def test_a_trial_goes_through_every_section_and_is_rendered(tmp_path: Path, caps
 def test_a_broken_kernel_is_found_before_it_is_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = attention.attention
+    real = adbench_kernels.attention
 
     def off_by_one(q: Any, k: Any, v: Any, **more: Any) -> Any:
         return real(q, k, v.roll(1, 1), **more)
