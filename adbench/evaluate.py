@@ -65,7 +65,7 @@ def rollout(
         episodes: K.
         seed: the run's seed.
         stage: what this is ("evaluate/ad"); keys the noise.
-        device: where environment and policy live.
+        device: where the environment lives, if it can step there; a model is where its weights are.
         action: sample the policy, or take its likeliest action.
         lanes_at_once: lanes played side by side.
         progress: told the episodes played, of all lanes.
@@ -125,7 +125,7 @@ def _play(
     stop: Stop,
 ) -> _Ledger:
     """Step N lanes until each has played its episodes."""
-    device = torch.device(device)
+    device = torch.device(device if family.accelerated else "cpu")
     # The environment has a seed of its own in each stage, as the actions' noise has.
     env_seed = int(key_of(lanes.seed, lanes.stage, "env")[0] >> 1)
     env = family.make(lanes.tasks, seed=env_seed, lane_ids=lanes.lane_ids, device=device)

@@ -114,6 +114,8 @@ class TaskFamily(ABC):
         max_episode_steps: where an episode is truncated.
         test_sets: names of the held-out sets that are scored; the first is the headline.
         num_tabular_states: size of a table that is Markov for every task; 0 where there is none.
+        accelerated: whether it can step on a GPU. Where it cannot, roll-outs on a GPU keep it on
+            the CPU, and what it shows crosses over in one pinned copy a step.
     """
 
     name: str
@@ -123,6 +125,7 @@ class TaskFamily(ABC):
     max_episode_steps: int
     test_sets: tuple[str, ...] = ("test",)
     num_tabular_states: int = 0
+    accelerated: bool = True
     renderer: ClassVar[str | None] = None
 
     @abstractmethod

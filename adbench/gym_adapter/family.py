@@ -81,6 +81,7 @@ class GymFamily(TaskFamily):
     """
 
     num_tabular_states = 0
+    accelerated = False  # gymnasium environments are Python on the CPU
 
     def __init__(
         self,

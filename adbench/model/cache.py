@@ -127,6 +127,10 @@ class ModelCache:
             qkv: [N, n, 3 H, d].
         """
         ring, heads = self.rings[layer], qkv.shape[2] // 3
+        if qkv.device.type == "cuda":  # there the kernels of the ring turn what they read
+            q, k, v = qkv.chunk(3, 2)
+            ring_append(ring, k, v, step=self._step, turns=turns)
+            return ring_attention(q, ring, window=self.window, step=self._step, turns=turns)
         q, k = rotate(qkv[:, :, : 2 * heads], turns).chunk(2, 2)
         ring_append(ring, k, qkv[:, :, 2 * heads :], step=self._step)
         return ring_attention(q, ring, window=self.window, step=self._step)

@@ -352,6 +352,15 @@ def test_acting_through_buffers_that_never_move_is_acting(layout: str) -> None:
     assert not _equal(_roll(blind, family), expected)
 
 
+def test_a_family_that_cannot_step_on_a_gpu_stays_on_the_cpu() -> None:
+    class OnTheHost(Staggered):
+        accelerated = False
+
+    assert _equal(
+        _roll(RandomPolicy(), OnTheHost(), device="meta"), _roll(RandomPolicy(), Staggered())
+    )
+
+
 def test_seeds_stages_and_lanes_of_one_task_differ() -> None:
     family = Staggered()
     base = _roll(RandomPolicy(), family)
