@@ -113,12 +113,12 @@ _RULES: dict[tuple[str, bool], dict[str, tuple[str, ...]]] = {
     ("attention_backward", True): {"other": ("triton", "blocked")},
     ("rotary_attention", False): {"other": ("numba",)},
     ("rotary_attention", True): {"other": ("triton",)},
-    ("ring_append", False): {"other": ("numba",)},
+    ("ring_append", False): {"other": ("reference",)},
     ("ring_append", True): {"other": ("triton",)},
     ("ring_attention", False): {"other": ("numba",)},
     ("ring_attention", True): {"other": ("triton",)},
-    ("patch_embed", False): {"other": ("reference",)},
-    ("patch_embed", True): {"other": ("triton",)},
+    ("patch_embed", False): {"other": ("blocked",)},
+    ("patch_embed", True): {"other": ("triton", "reference")},
 }
 
 OPERATIONS = tuple(dict.fromkeys(op for op, _ in _RULES))

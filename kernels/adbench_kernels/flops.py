@@ -133,6 +133,15 @@ def _rotary_backward(
     return attention_flops(q, q, None, window, 0, 1, backward=True)
 
 
+def _ring(
+    q: Tensor, keys: Tensor, values: Tensor, length: Tensor, count: Tensor, window: int,
+    *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    """Rings that are full and tokens that are all real: how full they are is on the device."""
+    lanes, new, heads, head_dim = q.shape
+    return _FORWARD * head_dim * heads * lanes * new * min(window, keys.shape[2])
+
+
 def _has_values(x: Tensor) -> bool:
     from torch._subclasses.fake_tensor import FakeTensor
 
@@ -142,6 +151,9 @@ def _has_values(x: Tensor) -> bool:
 _FORMULAS: dict[str, Callable[..., int]] = {
     "attention_blocked": _attention,
     "attention_blocked_backward": _attention_backward,
+    "attention_triton": _attention,
+    "attention_triton_backward": _attention_backward,
+    "ring_attention_triton": _ring,
     "rotary_attention_cpu": _rotary,
     "rotary_attention_cpu_backward": _rotary_backward,
 }

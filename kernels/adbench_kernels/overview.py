@@ -10,18 +10,26 @@ from typing import NamedTuple
 import torch
 
 from adbench_kernels import choice, configs
+from adbench_kernels.interval_attention import _BACKWARD as _ATTENTION_BACKWARD
+from adbench_kernels.interval_attention import _FORWARD as _ATTENTION
+from adbench_kernels.interval_attention.sdpa import BACKENDS
+from adbench_kernels.patch_embedding import _PROVIDED as _PATCH
+from adbench_kernels.ring_cache.serve import _APPEND as _RING_APPEND
+from adbench_kernels.ring_cache.serve import _ATTENTION as _RING_ATTENTION
+from adbench_kernels.rotary_attention import _PROVIDED as _ROTARY
 
-_SDPA = ("sdpa-math", "sdpa-efficient", "sdpa-flash", "sdpa-cudnn")
 PROVIDED: Mapping[str, tuple[str, ...]] = {
-    "attention": ("reference", "blocked", "triton", *_SDPA),
-    "attention_backward": ("reference", "blocked", "triton"),
-    "rotary_attention": ("reference", "numba", "triton", "blocked", *_SDPA),
-    "ring_attention": ("reference", "numba", "triton"),
-    "patch_embed": ("reference", "triton"),
+    "attention": tuple(_ATTENTION),
+    "attention_backward": tuple(_ATTENTION_BACKWARD),
+    "rotary_attention": tuple(_ROTARY),
+    "ring_append": tuple(_RING_APPEND),
+    "ring_attention": tuple(_RING_ATTENTION),
+    "patch_embed": tuple(_PATCH),
 }
 """Every operation with an `implementation=`, and the names that it knows besides "auto"."""
 
 _ON_CPU_ONLY = frozenset({"numba"})
+_COMPOSED = ("attention", "no kernel does both here: turned first, then what attention takes")
 _LENGTH_OF_BUCKET = {"<=128": 128, "<=512": 512, "<=2k": 2048, ">2k": 16384}
 
 
@@ -83,12 +91,13 @@ def choices(device: torch.device) -> Iterator[Row]:
     """
     where = choice.arch(device)
     for op in PROVIDED:
-        here = available(op, device)
-        if op.startswith(("attention", "rotary")):
-            here = ("sdpa", *here) if op == "attention" else here
         for mask in _masks(op):
+            here = _for_auto(op, mask, available(op, device))
             for head_dim in (0,) if op == "patch_embed" else configs.HEAD_DIMS:
                 for bucket, length in _LENGTH_OF_BUCKET.items():
+                    if not here:
+                        yield Row(op, where, head_dim, bucket, mask, *_COMPOSED)
+                        continue
                     name, reason = choice.fastest(
                         op,
                         device=device,
@@ -118,18 +127,30 @@ def notes(device: torch.device) -> list[str]:
     return found
 
 
+def _for_auto(op: str, mask: str, here: tuple[str, ...]) -> tuple[str, ...]:
+    """What "auto" chooses from; nothing: the operation is put together from others."""
+    if op == "attention":
+        # Named back ends serve plain causal attention; otherwise torch chooses, with the mask.
+        return ("sdpa", *(name for name in here if mask == "causal" or name not in BACKENDS))
+    if op == "rotary_attention":
+        fused = ("triton",) if mask == "strided" else ("numba", "triton")
+        return tuple(name for name in here if name in fused)
+    return here
+
+
 def _masks(op: str) -> tuple[str, ...]:
     if op in ("attention", "attention_backward"):
         return choice.MASKS
-    return ("causal", "window") if op == "rotary_attention" else ("",)
+    if op == "rotary_attention":
+        return ("causal", "window", "strided")
+    return ("window",) if op.startswith("ring") else ("",)
 
 
 def _lack(name: str, device: torch.device) -> str:
-    if name == "triton":
-        if not choice.installed("triton"):
-            return "pip install 'algorithm-distillation-bench[triton]' (Linux)"
-        if device.type == "cpu" and choice.arch(device) != "interpreter":
-            return "needs a GPU (or TRITON_INTERPRET=1, for tests)"
+    if name == "triton" and not choice.installed("triton"):
+        return "pip install 'algorithm-distillation-bench[triton]' (Linux)"
+    if name == "triton" and not choice.runs_triton(device):
+        return "needs a GPU (or TRITON_INTERPRET=1, for tests)"
     if name == "numba" and not choice.installed("numba"):
         return "pip install numba"
     if name in choice.CUDA_ONLY and device.type != "cuda":

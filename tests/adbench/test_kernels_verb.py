@@ -13,11 +13,17 @@ from adbench_kernels.choice import IMPLEMENTATIONS, Choice, assume_arch
 from adbench_kernels.configs import Tile
 
 Told = pytest.CaptureFixture[str]
-CPU, META = torch.device("cpu"), torch.device("meta")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def survey(device: torch.device = CPU) -> dict[str, Any]:
     return kernels.survey(device)
+
+
+@pytest.fixture(autouse=True)
+def _nameless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No driver is asked for the name of a GPU that is not there."""
+    monkeypatch.setattr(kernels, "_describe", str)
 
 
 def test_it_prints_a_line_for_each_operation_and_what_is_missing(capsys: Told) -> None:
@@ -40,7 +46,7 @@ def test_json_holds_every_choice_with_its_reason(capsys: Told) -> None:
             ("attention", d, b, mask) for d in configs.HEAD_DIMS for b in configs.LENGTHS
         } <= rows
     for row in record["choices"]:
-        known = ("sdpa", *record["implementations"][row["op"]]["available"])
+        known = ("sdpa", "attention", *record["implementations"][row["op"]]["available"])
         assert row["implementation"] in known and row["reason"]
 
 
@@ -59,7 +65,7 @@ def test_an_unknown_gpu_gets_safe_tiles_and_a_line_that_says_so(
 ) -> None:
     monkeypatch.setattr(choice, "_INSTALLED", choice.OPTIONAL)
     with assume_arch("sm_75"):
-        record = survey(META)
+        record = survey(GPU)
     assert any("sm_75 has no tiles of its own" in note for note in record["notes"])
     assert any("Nothing was measured on sm_75" in note for note in record["notes"])
     window = [r for r in record["choices"] if r["op"] == "attention" and r["mask"] == "window"]
@@ -75,7 +81,7 @@ def test_the_table_shows_apart_what_fares_differently(
     found = (Choice("triton", "measured on sm_90: triton 1 ms"),)
     monkeypatch.setattr(choice, "_MEASURED", {key: found})
     with assume_arch("sm_90"):
-        kernels._show(survey(META))
+        kernels._show(survey(GPU))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [
         "attention",
@@ -95,8 +101,12 @@ def test_a_device_that_is_not_there_is_refused(capsys: Told) -> None:
     assert "--device cuda:99" in capsys.readouterr().err
 
 
-def test_the_overview_knows_only_names_that_exist() -> None:
+def test_the_overview_names_what_the_operations_have() -> None:
     assert {name for names in overview.PROVIDED.values() for name in names} <= set(IMPLEMENTATIONS)
+    assert set(overview.PROVIDED) == set(choice.OPERATIONS)
+
+
+def test_a_tile_of_the_safe_ones_is_a_tile() -> None:
     assert isinstance(
         configs.tile("rotate", arch="sm_75", head_dim=16, length=1, dtype_bytes=2), Tile
     )

@@ -14,7 +14,7 @@ from adbench_kernels import choice
 from adbench_kernels.choice import Choice, arch, assume_arch, fastest, parse
 from adbench_kernels.errors import ImplementationUnavailableError
 
-CPU, GPU = torch.device("cpu"), torch.device("meta")  # meta stands for a GPU: not a CPU
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def ask(mask: str = "causal", **changed: Any) -> Choice:
@@ -96,12 +96,12 @@ def test_the_architecture_of_a_cpu_says_whether_triton_is_interpreted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    assert arch(CPU) == "cpu" and arch(GPU) == "unknown"
+    assert arch(CPU) == "cpu" and arch(torch.device("meta")) == "unknown"
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert arch(CPU) == "interpreter"
     with assume_arch("sm_80"):
         assert arch(CPU) == arch(GPU) == "sm_80"
-    assert arch(GPU) == "unknown"
+    assert arch(torch.device("meta")) == "unknown"
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

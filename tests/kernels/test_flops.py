@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from adbench_kernels import Intervals, attention, rotary_attention, rotary_turns
 from adbench_kernels.flops import interval_pairs, visible_pairs
@@ -129,3 +129,13 @@ def test_importing_ours_imports_neither_the_counter_nor_triton() -> None:
     script += "; print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.split() == ["False", "False"], done.stderr
+
+
+def test_operators_for_gpus_have_their_formulas_too() -> None:
+    names = "attention_triton attention_triton_backward ring_attention_triton"
+    for name in names.split():
+        assert getattr(torch.ops.adbench, name) in flop_registry
+    ring = flop_registry[torch.ops.adbench.ring_attention_triton]
+    q, keys, length = torch.zeros(3, 2, HEADS, D), torch.zeros(3, HEADS, 9, D), torch.zeros(3)
+    # 3 lanes, 2 new tokens, 8 keys in view of each.
+    assert ring(q, keys, keys, length, length, 8, 1.0, None) == 4 * D * HEADS * 3 * 2 * 8
