@@ -209,7 +209,7 @@ FAULTS: tuple[Fault, ...] = (
      "(first + o_n) % capacity", "(first + o_n + 1) % capacity"),
     (ring, "the last new token is not written", APPEND, "(o_n < count)", "(o_n < count - 1)"),
     (ring, "the window is one too wide", DECODE,
-     "m_seen = b_age.to(tl.uint32, bitcast=True) <", "m_seen = b_age.to(tl.uint32, bitcast=True) <="),
+     "(tl.uint32, bitcast=True) <", "(tl.uint32, bitcast=True) <="),
     (ring, "the future is seen", DECODE,
      "b_age = o_newest[:, None] - o_token[None, :]",
      "b_age = o_newest[:, None] - o_token[None, :] + 1"),
