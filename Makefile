@@ -21,7 +21,7 @@ export OMP_WAIT_POLICY = passive
 help:
 	@echo "make run     learn, distil and evaluate on Dark Room: a report in minutes (runs/dark-room-quick)"
 	@echo "make test    the tests"
-	@echo "make test-kernels  the Triton kernels, interpreted and compiled, without a GPU (Linux; 8 minutes)"
+	@echo "make test-kernels   the Triton kernels without a GPU, interpreted and compiled (Linux, 8 minutes)"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff put imports and lines in order"
 	@echo "make check   lint and test: what a change must pass"
