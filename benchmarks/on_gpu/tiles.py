@@ -21,10 +21,10 @@ from benchmarks.on_gpu import attention, patch_embed, ring
 from benchmarks.on_gpu.card import Card, is_lost, is_out_of_memory
 from benchmarks.on_gpu.cases import Case, UnsupportedError, Work, WrongResultError
 
-LENGTHS = (1024, 8192, 64, 256)
+LENGTHS = (1024, 8192, 128, 256)
 """One for each bucket of lengths, in the order in which they matter."""
-SHORT = 128
-"""Up to here the backward pass is one kernel."""
+SHORT, SHORT_WIDTH = 128, 64
+"""Length and head width up to which the backward pass is one kernel; as its launcher has them."""
 RING_LANES, RING_NEW, RING_WINDOWS = 1024, 1, (1024, 4096)
 
 _SIDES = (32, 64, 128)
@@ -33,12 +33,13 @@ _GRIDS: Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int], Sequence
     "attention_forward": ((64, 128), _SIDES, (4, 8), (2, 3)),
     "attention_dkdv": (_SIDES, (64, 128), (4, 8), (1, 2)),
     "attention_dq": ((64, 128), _SIDES, (4, 8), (1, 2)),
-    "attention_short_backward": (_SIDES, _SIDES, (4, 8), (1, 2)),
-    "ring_decode": ((16,), (32, 64, 128), (2, 4), (1, 2, 3)),
+    "attention_short_backward": ((16, 32, 64, 128), (SHORT,), (4, 8), (1, 2)),
+    "ring_decode": ((16,), (32, 64, 128), (2, 4), (2, 3)),
     "patch_forward": ((64, 128), (64, 128, 256), (4, 8), (2, 3)),
     "patch_wgrad": ((64, 128), (64, 128), (4, 8), (2, 3)),
 }
-_PATCH_BLOCK_K = (32, 64)
+_BLOCK_K = {"patch_forward": (32, 64), "patch_wgrad": (32, 64), "ring_decode": (0, 512)}
+"""Of the inner sum; in `ring_decode`, about how many tokens a part of a window has; 0: all."""
 _SCORES_A_THREAD = (24, 64)
 """Of a tile whose sums stay in registers: fewer leave the matrix unit idle, more spill."""
 
@@ -78,7 +79,7 @@ def problems(*, smoke: bool, on_gpu: bool) -> list[Problem]:
     for length in (48,) if smoke else LENGTHS:
         for head_dim in (16,) if smoke else HEAD_DIMS:
             for kernel in _GRIDS:
-                if not kernel.startswith("attention") or not _serves(kernel, length):
+                if not kernel.startswith("attention") or not _serves(kernel, length, head_dim):
                     continue
                 mode = "forward" if kernel == "attention_forward" else "backward"
                 prepare = partial(
@@ -100,19 +101,22 @@ def problems(*, smoke: bool, on_gpu: bool) -> list[Problem]:
     return found
 
 
-def _serves(kernel: str, length: int) -> bool:
+def _serves(kernel: str, length: int, head_dim: int) -> bool:
     if kernel == "attention_forward":
         return True
-    return (kernel == "attention_short_backward") == (length <= SHORT)
+    short = length <= SHORT and head_dim <= SHORT_WIDTH
+    return (kernel == "attention_short_backward") == short
 
 
 def candidates(kernel: str) -> Iterator[Tile]:
     """Tiles worth trying, from the grid of the kernel."""
     rows, columns, warps, stages = _GRIDS[kernel]
-    inner = _PATCH_BLOCK_K if kernel.startswith("patch") else (0,)
     least, most = _SCORES_A_THREAD
-    for m, n, w, s, k in itertools.product(rows, columns, warps, stages, inner):
-        if kernel == "ring_decode" or least <= m * n / (32 * w) <= most:
+    any_size = kernel in ("ring_decode", "attention_short_backward")
+    for m, n, w, s, k in itertools.product(
+        rows, columns, warps, stages, _BLOCK_K.get(kernel, (0,))
+    ):
+        if any_size or least <= m * n / (32 * w) <= most:
             yield Tile(m, n, w, s, k)
 
 

@@ -52,11 +52,18 @@ def test_every_attention_kernel_is_tuned_at_every_width_and_bucket_that_it_serve
     for head_dim in HEAD_DIMS:
         for bucket in LENGTHS:
             assert ("attention_forward", head_dim, bucket) in found
-            short = bucket == "<=128"
+            short = bucket == "<=128" and head_dim <= tiles.SHORT_WIDTH
             assert (("attention_dkdv", head_dim, bucket) in found) != short
             assert (("attention_short_backward", head_dim, bucket) in found) == short
         assert ("ring_decode", head_dim, "<=2k") in found
     assert ("patch_wgrad", 0, ">2k") in found
+
+
+@pytest.mark.requires("triton")
+def test_short_is_what_the_launcher_calls_short() -> None:
+    from adbench_kernels.interval_attention.triton import launch
+
+    assert (tiles.SHORT, tiles.SHORT_WIDTH) == (launch.SHORT, launch.SHORT_WIDTH)
 
 
 def test_candidates_differ_and_are_powers_of_two() -> None:
