@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adbench_kernels import ImplementationUnavailableError, patch_embed
+from adbench_kernels import Implementation, ImplementationUnavailableError, patch_embed
+from adbench_kernels.patch_embedding import blocked
 
 Draw = Callable[..., Tensor]
 Agree = Callable[..., None]
@@ -20,17 +21,26 @@ def frames(*shape: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=source)
 
 
+@pytest.mark.parametrize("implementation", ["auto", "reference", "blocked"])
 @pytest.mark.parametrize(
     ("height", "width", "channels", "patch"), [(8, 8, 3, 4), (6, 9, 1, 3), (5, 5, 4, 5)]
 )
 def test_it_is_a_convolution_whose_stride_is_its_size(
-    height: int, width: int, channels: int, patch: int, draw: Draw, agree: Agree
+    implementation: Implementation,
+    height: int,
+    width: int,
+    channels: int,
+    patch: int,
+    draw: Draw,
+    agree: Agree,
 ) -> None:
     images = frames(3, height, width, channels)
     weight = draw(7, patch * patch * channels).requires_grad_()
     bias = draw(7).requires_grad_()
     mean, std = 0.4, 0.2
-    out = patch_embed(images, weight, bias, patch=patch, mean=mean, std=std)
+    out = patch_embed(
+        images, weight, bias, patch=patch, mean=mean, std=std, implementation=implementation
+    )
     normal = (images.double() / 255 - mean) / std
     kernel = weight.view(7, patch, patch, channels).permute(0, 3, 1, 2)
     expected = torch.nn.functional.conv2d(normal.permute(0, 3, 1, 2), kernel, bias, stride=patch)
@@ -41,6 +51,81 @@ def test_it_is_a_convolution_whose_stride_is_its_size(
     theirs = torch.autograd.grad(expected, (weight, bias), grad_out)
     for grad, right in zip(ours, theirs, strict=True):
         agree(grad, right)
+
+
+def both(images: Tensor, weight: Tensor, bias: Tensor | None, **options: Any) -> list[list[Tensor]]:
+    """Embeddings and gradients by "blocked" and by the definition."""
+    outcomes = []
+    for implementation in ("blocked", "reference"):
+        given = [x.detach().requires_grad_() for x in (weight, bias) if x is not None]
+        out = patch_embed(images, *given, **options, implementation=implementation)
+        grad_out = torch.arange(float(out.numel())).view(out.shape).sin().to(out.dtype)
+        outcomes.append([out.detach(), *torch.autograd.grad(out, given, grad_out)])
+    return outcomes
+
+
+@pytest.mark.parametrize("pixels", [1, 100, 200, 10**6])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_few_frames_at_a_time_are_all_frames_at_once(
+    pixels: int, biased: bool, draw: Draw, agree: Agree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocked, "_PIXELS_AT_ONCE", pixels)
+    bias = draw(7) if biased else None
+    options: dict[str, Any] = {"patch": 2, "mean": (0.1, 0.5, 0.9), "std": (1.0, 0.2, -0.5)}
+    ours, exact = both(frames(5, 4, 8, 3), draw(7, 12), bias, **options)
+    for actual, expected in zip(ours, exact, strict=True):
+        agree(actual, expected)
+
+
+def test_frames_need_not_lie_side_by_side(draw: Draw, agree: Agree) -> None:
+    wide = frames(2, 3, 6, 8).permute(0, 2, 3, 1)  # channels first in memory
+    ours, exact = both(wide[:, 1:5, ::2], draw(7, 12), draw(7), patch=2)
+    for actual, expected in zip(ours, exact, strict=True):
+        agree(actual, expected)
+
+
+def test_half_precision_weights_have_float32_sums(draw: Draw, agree: Agree) -> None:
+    weight, bias = draw(7, 48).bfloat16(), draw(7).bfloat16()
+    images, options = frames(3, 8, 8, 3), {"patch": 4, "mean": 0.5, "std": 0.25}
+    out = patch_embed(images, weight, bias, **options, implementation="blocked")
+    exact = patch_embed(images, weight.double(), bias.double(), **options)
+    assert out.dtype is torch.bfloat16
+    assert torch.equal(out, exact.bfloat16())  # rounded once, at the end
+
+
+@pytest.mark.parametrize("implementation", ["auto", "reference", "blocked"])
+def test_autocast_decides_the_result_s_dtype(implementation: Implementation, draw: Draw) -> None:
+    weight = draw(7, 48, dtype=torch.float32).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = patch_embed(frames(2, 8, 8, 3), weight, patch=4, implementation=implementation)
+    assert out.dtype is torch.bfloat16
+    out.float().sum().backward()  # type: ignore[no-untyped-call]
+    assert weight.grad is not None
+    assert weight.grad.dtype is torch.float32
+
+
+@pytest.mark.parametrize("implementation", ["auto", "reference", "blocked"])
+def test_no_frames_give_no_embeddings(implementation: Implementation, draw: Draw) -> None:
+    weight, bias = draw(7, 48).requires_grad_(), draw(7).requires_grad_()
+    out = patch_embed(frames(0, 8, 8, 3), weight, bias, patch=4, implementation=implementation)
+    assert out.shape == (0, 4, 7)
+    for grad in torch.autograd.grad(out.sum(), (weight, bias)):
+        assert torch.equal(grad, torch.zeros_like(grad))
+
+
+def test_bytes_are_all_that_is_kept_for_the_backward_pass(draw: Draw) -> None:
+    images, kept = frames(2, 8, 8, 3), []
+    weight = draw(7, 48).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x):
+        patch_embed(images, weight, patch=4, implementation="blocked")
+    assert [x.data_ptr() for x in kept] == [images.data_ptr()]
+
+
+@pytest.mark.parametrize("needs_gradients", [False, True])
+def test_the_operator_keeps_torch_s_contract(needs_gradients: bool, draw: Draw) -> None:
+    weight, bias = draw(5, 12).requires_grad_(needs_gradients), draw(5)
+    arguments = (frames(2, 4, 6, 3), weight, bias, 2, [0.5] * 3, [0.25] * 3, torch.float64)
+    torch.library.opcheck(torch.ops.adbench.patch_embed_blocked.default, arguments)
 
 
 def test_patches_run_row_by_row_and_pixels_within_them_too() -> None:
@@ -69,6 +154,8 @@ def test_each_channel_has_its_own_mean_and_spread(agree: Agree) -> None:
         ("weight", {"weight": torch.zeros(5, 11)}),
         ("weight", {"weight": torch.zeros(5, 12, dtype=torch.long)}),
         ("bias", {"bias": torch.zeros(4)}),
+        ("bias", {"bias": torch.zeros(5, dtype=torch.long)}),
+        ("weight", {"weight": torch.zeros(5, 12, device="meta")}),
         ("mean", {"mean": (0.0, 0.0)}),
         ("std", {"std": 0.0}),
         ("implementation", {"implementation": "quick"}),

@@ -24,6 +24,7 @@ from adbench_kernels import (
     rotary_attention,
     rotary_turns,
     rotate,
+    strided_rotary_attention,
 )
 from adbench_kernels.cpu import threads
 from adbench_kernels.rotary_attention import cpu
@@ -91,6 +92,56 @@ def test_turning_and_then_attending_is_the_same(
     actual = run(*inputs, torch.float64, window=9, implementation=implementation)
     agree(actual[0], expected[0], error=FLOAT64_ERROR)
     agree(actual[1], expected[1], error=FLOAT64_ERROR)
+
+
+@pytest.mark.parametrize("implementation", ["auto", "reference", "blocked", "sdpa-math"])
+@pytest.mark.parametrize(("offset", "stride"), [(0, 1), (2, 3), (1, 5)])
+@pytest.mark.parametrize("window", [None, 1, 9])
+def test_a_few_who_ask_get_what_they_get_among_all(
+    implementation: Implementation,
+    offset: int,
+    stride: int,
+    window: int | None,
+    agree: Agree,
+) -> None:
+    qkv, grad, turns = draw(2, 20, 2, 8)
+    asked = slice(offset, None, stride)
+    grad_of_all = torch.zeros_like(grad)
+    grad_of_all[:, asked] = grad[:, asked]
+    expected = run(
+        qkv, grad_of_all, turns, torch.float64, window=window, implementation="reference"
+    )
+    q = qkv[:, asked, :2].clone().requires_grad_()
+    kv = qkv[:, :, 2:].clone().requires_grad_()
+    out = strided_rotary_attention(
+        q, kv, turns, query_offset=offset, query_stride=stride, window=window,
+        implementation=implementation,
+    )  # fmt: skip
+    agree(out, expected[0][:, asked], error=FLOAT64_ERROR)
+    dq, dkv = torch.autograd.grad(out, (q, kv), grad[:, asked])
+    agree(dq, expected[1][:, asked, :2], error=FLOAT64_ERROR)
+    agree(dkv, expected[1][:, :, 2:], error=FLOAT64_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"q": torch.zeros(1, 2, 2, 16)}, "q: must be"),
+        ({"q": torch.zeros(1, 2, 1, 16).double()}, "q: must be torch.float32"),
+        ({"kv": torch.zeros(1, 6, 3, 16)}, "kv: must be"),
+        ({"query_stride": 0}, "query_stride: must be"),
+        ({"query_offset": 4}, "query_offset: the last of 2 queries"),
+        ({"window": 0}, "window"),
+        ({"implementation": "fast"}, "no implementation named 'fast'"),
+    ],
+)
+def test_wrong_arguments_of_those_who_ask_are_named(change: dict[str, Any], says: str) -> None:
+    arguments = {
+        "q": torch.zeros(1, 2, 1, 16), "kv": torch.zeros(1, 6, 2, 16), "query_offset": 2,
+        "query_stride": 3, "turns": torch.zeros(6, 2, 16), **change,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=says):
+        strided_rotary_attention(**arguments)
 
 
 def test_the_definition_is_rotation_then_interval_attention(

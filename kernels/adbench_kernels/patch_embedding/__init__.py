@@ -12,11 +12,11 @@ from torch import Tensor
 
 from adbench_kernels.choice import Implementation, fastest, require, runs_triton
 from adbench_kernels.patch_embedding import launch, reference
-from adbench_kernels.patch_embedding.library import patch_embed_triton
+from adbench_kernels.patch_embedding.library import patch_embed_blocked, patch_embed_triton
 
 __all__ = ["patch_embed"]
 
-_PROVIDED = dict.fromkeys(("reference", "triton"))
+_PROVIDED = dict.fromkeys(("reference", "blocked", "triton"))
 _MOST_ROWS = 2**31 - 1
 
 
@@ -41,9 +41,10 @@ def patch_embed(
         patch: P, pixels.
         mean: subtracted from the pixel / 255, one number or one a channel.
         std: then divides it, one number or one a channel; not 0.
-        implementation: "reference"; "triton", which keeps no float image, neither on the way nor
-            for the backward pass, on GPUs, for float32, bfloat16 and float16; "auto" takes what
-            was measured to be fastest.
+        implementation: "reference"; "triton", on GPUs, for float32, bfloat16 and float16;
+            "blocked", torch a few frames at a time, for CPUs. The latter two keep no float image,
+            neither on the way nor for the backward pass. "auto" takes what was measured to be
+            fastest. Another name runs that or raises.
 
     Returns:
         [N, (Y / P) * (X / P), E] in weight's dtype; in that of autocast where it is on.
@@ -80,21 +81,24 @@ def patch_embed(
     dtype = _result_dtype(weight)
     fits = weight.dtype in launch.DTYPES and dtype in launch.DTYPES
     if implementation == "auto":
+        on_cpu = frames.device.type == "cpu"
+        can = {"triton": fits and runs_triton(frames.device), "blocked": on_cpu, "reference": True}
         name = fastest(
             "patch_embed",
             device=frames.device,
             head_dim=0,
             length=frames.shape[0],
             mask="causal",
-            available=["triton", "reference"]
-            if fits and runs_triton(frames.device)
-            else ["reference"],
+            available=[name for name in can if can[name]],
         ).name
     else:
         name = implementation
-    require(name, op="patch_embed", provided=_PROVIDED, device=frames.device)
+        require(name, op="patch_embed", provided=_PROVIDED, device=frames.device)
     if name == "reference":
         return reference.patch_embed(frames, weight, bias, patch=patch, mean=means, std=stds)
+    if name == "blocked":
+        out: Tensor = patch_embed_blocked(frames, weight, bias, patch, means, stds, dtype)
+        return out
     if not fits:
         raise ValueError(
             "implementation: 'triton' takes weights in float32, bfloat16 and float16; "
@@ -102,7 +106,7 @@ def patch_embed(
         )
     if frames.shape[0] * (height // patch) * (width // patch) > _MOST_ROWS:
         raise ValueError(f"frames: 'triton' takes up to {_MOST_ROWS} patches at once; give fewer")
-    out: Tensor = patch_embed_triton(frames, weight, bias, patch, means, stds, dtype)
+    out = patch_embed_triton(frames, weight, bias, patch, means, stds, dtype)
     return out
 
 

@@ -160,6 +160,7 @@ def _sum_rows(
     b_total = tl.zeros([BLOCK_M], tl.float32)
     for first in range(begin, end, BLOCK_K):
         o_row = first + tl.arange(0, BLOCK_K)
+        m_row = o_row < end
         # Rows past the end read the last one again, and meet gradients of 0.
         o_first = _first_pixels(
             tl.minimum(o_row, end - 1), stride_frame, stride_line, PATCHES, ACROSS, SIDE, LINE, RUN
@@ -173,7 +174,7 @@ def _sum_rows(
         b_x = _bytes_less(b_bytes, centre)
         p_dy = p_grad + o_row.to(tl.int64)[:, None] * stride_grad + o_e[None, :]
         # [BLOCK_K, BLOCK_M]
-        b_dy = tl.load(p_dy, mask=(o_row < end)[:, None] & m_e[None, :], other=0.0)
+        b_dy = tl.load(p_dy, mask=m_row[:, None] & m_e[None, :], other=0.0)
         if TOTAL:
             b_total += tl.sum(b_dy.to(tl.float32), 0)
         if PIECES == 1:

@@ -71,6 +71,7 @@ def forward(
         BLOCK_E=_FOLD_BLOCK_E, BLOCK_K=_FOLD_BLOCK_K, num_warps=4,
     )  # fmt: skip
     blocks = _tile("patch_forward", frames, dtype)
+    blocks = blocks._replace(block_n=min(blocks.block_n, _padded(embedding)))
     grid = (-(-rows // blocks.block_m) * -(-embedding // blocks.block_n),)
     kernel.patch_project[grid](
         frames, folded, shift, out, rows, embedding, scale, centre,
@@ -112,6 +113,9 @@ def backward(
     if grad_out.stride(1) != 1:
         grad_out = grad_out.contiguous()
     blocks = _tile("patch_wgrad", frames, grad_out.dtype)
+    blocks = blocks._replace(
+        block_m=min(blocks.block_m, _padded(embedding)), block_n=min(blocks.block_n, _padded(inner))
+    )
     tiles = -(-embedding // blocks.block_m) * -(-inner // blocks.block_n)
     splits = max(1, _GRADIENT_PROGRAMS // tiles)
     splits = min(splits, -(-rows // (blocks.block_k * _LEAST_BLOCKS_A_SPLIT)))
@@ -165,6 +169,11 @@ def _normalisation(
 
 def _pieces(dtype: torch.dtype) -> tuple[int, torch.dtype]:
     return (_FLOAT32_PIECES, torch.bfloat16) if dtype == torch.float32 else (1, dtype)
+
+
+def _padded(width: int) -> int:
+    """The next power of two, at least 64: narrower blocks lose the widest matrix instructions."""
+    return max(64, 1 << (width - 1).bit_length())
 
 
 def _tile(name: str, frames: Tensor, dtype: torch.dtype) -> Tile:

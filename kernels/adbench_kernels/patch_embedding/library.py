@@ -1,4 +1,4 @@
-"""The Triton path as a torch operator: opaque to torch.compile, differentiable once.
+"""The fast paths as torch operators: opaque to torch.compile, differentiable once.
 
 What is kept for the backward pass are the frames, as bytes.
 """
@@ -11,28 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench_kernels.patch_embedding import launch
+from adbench_kernels import flops
+from adbench_kernels.patch_embedding import blocked, launch
 
-torch.library.define(
-    "adbench::patch_embed_triton",
+_FORWARD = (
     "(Tensor frames, Tensor weight, Tensor? bias, int patch, float[] mean, float[] std, "
-    "ScalarType dtype) -> Tensor",
+    "ScalarType dtype) -> Tensor"
 )
-torch.library.define(
-    "adbench::patch_embed_triton_backward",
+_BACKWARD = (
     "(Tensor grad_out, Tensor frames, int patch, float[] mean, float[] std, ScalarType dtype) "
-    "-> (Tensor, Tensor)",
-)
-torch.library.impl("adbench::patch_embed_triton", "CompositeExplicitAutograd", launch.forward)
-torch.library.impl(
-    "adbench::patch_embed_triton_backward", "CompositeExplicitAutograd", launch.backward
+    "-> (Tensor, Tensor)"
 )
 
-patch_embed_triton = torch.ops.adbench.patch_embed_triton.default
-patch_embed_triton_backward = torch.ops.adbench.patch_embed_triton_backward.default
 
-
-@torch.library.register_fake("adbench::patch_embed_triton")
 def _forward_shapes(
     frames: Tensor,
     weight: Tensor,
@@ -46,7 +37,6 @@ def _forward_shapes(
     return frames.new_empty(frames.shape[0], patches, weight.shape[0], dtype=dtype)
 
 
-@torch.library.register_fake("adbench::patch_embed_triton_backward")
 def _backward_shapes(
     grad_out: Tensor,
     frames: Tensor,
@@ -57,7 +47,8 @@ def _backward_shapes(
 ) -> tuple[Tensor, Tensor]:
     embedding, inner = grad_out.shape[2], patch * patch * frames.shape[3]
     weight = grad_out.new_empty(embedding, inner, dtype=dtype)
-    return weight, grad_out.new_empty(embedding, dtype=torch.float32)
+    exact = torch.promote_types(grad_out.dtype, torch.float32)
+    return weight, grad_out.new_empty(embedding, dtype=exact)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -66,22 +57,45 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(frames)
 
 
-def _derive(ctx: Any, grad_out: Tensor) -> tuple[Any, ...]:
-    (frames,) = ctx.saved_tensors
-    grad_weight, grad_bias = patch_embed_triton_backward(
-        grad_out, frames, ctx.patch, ctx.mean, ctx.std, ctx.dtype
-    )
-    bias = None if ctx.bias_dtype is None else grad_bias.to(ctx.bias_dtype)
-    return None, grad_weight, bias, None, None, None, None
+def _operations(frames: Tensor, weight: Tensor, bias: Tensor | None, *_: Any, **__: Any) -> int:
+    """A multiply-add for each pixel and channel inside a patch and each embedding."""
+    return 2 * frames.numel() * weight.shape[0]
 
 
-def _twice(ctx: Any, *_: Tensor | None) -> tuple[Any, ...]:
-    raise RuntimeError(
-        "patch_embed: 'triton' has no second derivative; use implementation='reference' for one"
-    )
+def _operations_backward(grad_out: Tensor, frames: Tensor, *_: Any, **__: Any) -> int:
+    return 2 * frames.numel() * grad_out.shape[2]
 
 
-torch.library.register_autograd(
-    "adbench::patch_embed_triton", _derive, setup_context=_setup_context
-)
-torch.library.register_autograd("adbench::patch_embed_triton_backward", _twice)
+def _operator(name: str, forward: Any, backward: Any) -> Any:
+    """Define `adbench::patch_embed_NAME` and its gradient; the first of them."""
+    ours, its_gradient = f"adbench::patch_embed_{name}", f"adbench::patch_embed_{name}_backward"
+    torch.library.define(ours, _FORWARD)
+    torch.library.define(its_gradient, _BACKWARD)
+    torch.library.impl(ours, "CompositeExplicitAutograd", forward)
+    torch.library.impl(its_gradient, "CompositeExplicitAutograd", backward)
+    differentiate = getattr(torch.ops.adbench, f"patch_embed_{name}_backward").default
+
+    def derive(ctx: Any, grad_out: Tensor) -> tuple[Any, ...]:
+        (frames,) = ctx.saved_tensors
+        grad_weight, grad_bias = differentiate(
+            grad_out, frames, ctx.patch, ctx.mean, ctx.std, ctx.dtype
+        )
+        bias = None if ctx.bias_dtype is None else grad_bias.to(ctx.bias_dtype)
+        return None, grad_weight, bias, None, None, None, None
+
+    def twice(ctx: Any, *_: Tensor | None) -> tuple[Any, ...]:
+        raise RuntimeError(
+            f"patch_embed: {name!r} has no second derivative; use implementation='reference'"
+        )
+
+    torch.library.register_fake(ours, _forward_shapes)
+    torch.library.register_fake(its_gradient, _backward_shapes)
+    torch.library.register_autograd(ours, derive, setup_context=_setup_context)
+    torch.library.register_autograd(its_gradient, twice)
+    flops.register(f"patch_embed_{name}", _operations)
+    flops.register(f"patch_embed_{name}_backward", _operations_backward)
+    return getattr(torch.ops.adbench, f"patch_embed_{name}").default
+
+
+patch_embed_triton = _operator("triton", launch.forward, launch.backward)
+patch_embed_blocked = _operator("blocked", blocked.forward, blocked.backward)

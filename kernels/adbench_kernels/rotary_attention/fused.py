@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adbench_kernels import flops
 from adbench_kernels.rotary_attention import launch
 
 _GEOMETRY = "int width, int query_offset, int query_stride, float scale"
@@ -102,3 +103,23 @@ torch.library.register_autograd(
     "adbench::rotary_attention_triton", _derive, setup_context=_setup_context
 )
 torch.library.register_autograd("adbench::rotary_attention_triton_backward", _twice)
+
+
+def _operations(
+    packed: Tensor, queries: Tensor | None, turns: Tensor, width: int, offset: int, stride: int,
+    *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    k = packed[:, :, -(packed.shape[2] // (3 if queries is None else 2)) :]
+    return flops.attention_flops(k if queries is None else queries, k, None, width, offset, stride)
+
+
+def _operations_backward(
+    grad_out: Tensor, packed: Tensor, first: Tensor, second: Tensor, turns: Tensor, out: Tensor,
+    lse: Tensor, width: int, offset: int, stride: int, *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    k = packed[:, :, -grad_out.shape[2] :]
+    return flops.attention_flops(grad_out, k, None, width, offset, stride, backward=True)
+
+
+flops.register("rotary_attention_triton", _operations)
+flops.register("rotary_attention_triton_backward", _operations_backward)
