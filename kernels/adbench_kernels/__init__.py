@@ -9,6 +9,7 @@ from adbench_kernels.choice import Implementation
 from adbench_kernels.errors import ImplementationUnavailableError
 from adbench_kernels.interval_attention import Intervals, attention, attention_backward
 from adbench_kernels.patch_embedding import patch_embed
+from adbench_kernels.ray_casting import Scene, build_scene, raycast
 from adbench_kernels.ring_cache import (
     RingCache,
     RingState,
@@ -32,10 +33,13 @@ __all__ = [
     "RingCache",
     "RingState",
     "RingStep",
+    "Scene",
     "TransformerStep",
     "attention",
     "attention_backward",
+    "build_scene",
     "patch_embed",
+    "raycast",
     "ring_append",
     "ring_attention",
     "rotary_attention",

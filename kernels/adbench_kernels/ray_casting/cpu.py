@@ -1,0 +1,212 @@
+"""Ray casting on CPUs with numba: a frame is drawn by one thread, column by column.
+
+`columns.py` finds out who is seen, `shading.py` in which colour.
+"""
+
+# numba carries no types.
+# mypy: disable-error-code="import-untyped,no-untyped-call,untyped-decorator"
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from adbench_kernels.cpu.threads import share as share_among_threads
+from adbench_kernels.ray_casting import columns, shading
+from adbench_kernels.ray_casting.camera import SAMPLES, pixel_slope
+from adbench_kernels.ray_casting.columns import KEPT, keep_flats, keep_walls, look
+from adbench_kernels.ray_casting.scene import Scene
+from adbench_kernels.ray_casting.shading import POINT, paint
+from adbench_kernels.ray_casting.surfaces import Surfaces
+
+F = np.float32
+
+
+def raycast(
+    scene: Scene,
+    placed: Surfaces | None,
+    camera: Tensor,
+    index: Tensor,
+    height: int,
+    width: int,
+    samples: int,
+) -> Tensor:
+    """Frames, uint8 [N, H, W, 3].
+
+    Args:
+        scene: on the CPU.
+        placed: surfaces of bodies, leading size N.
+        camera: x, y, z, yaw, float32 [N, 4].
+        index: the scene of each camera, int64 [N].
+        height: H.
+        width: W.
+        samples: 1 or 4.
+    """
+    if "numba" not in scene.cache:
+        scene.cache["numba"] = (*_packed(scene.fixed), *_packed_textures(scene))
+    fixed = scene.cache["numba"]
+    if placed is None:
+        moving = tuple(table[:0] for table in fixed[:3])
+    else:
+        moving = _packed(placed)
+    frames = torch.empty(len(camera), height, width, 3, dtype=torch.uint8)
+    offsets = np.array(SAMPLES[samples], F)
+    work = partial(
+        _draw_part,
+        np.ascontiguousarray(camera.numpy()),
+        index.numpy(),
+        moving,
+        fixed,
+        offsets,
+        F(pixel_slope(height)),
+        frames.numpy(),
+    )
+    share_among_threads(work, len(camera))
+    return frames
+
+
+def _draw_part(
+    camera: Any, index: Any, moving: Any, fixed: Any, offsets: Any, slope: Any, frames: Any,
+    first: int, end: int,
+) -> None:  # fmt: skip
+    draw(first, end, camera, index, *moving, *fixed, offsets, slope, frames)
+
+
+def _packed(surfaces: Surfaces) -> tuple[Any, Any, Any]:
+    """Walls [L, W, 14], flats [L, F, 13] and their corners, float32, as `columns` reads them."""
+    walls = torch.cat(
+        (
+            surfaces.wall_ends,
+            surfaces.wall_heights,
+            surfaces.wall_uv,
+            surfaces.wall_colour,
+            surfaces.wall_texture[..., None].float(),
+        ),
+        -1,
+    )
+    flats = torch.cat(
+        (
+            surfaces.flat_height[..., None],
+            surfaces.flat_faces[..., None],
+            surfaces.flat_num_corners[..., None].float(),
+            surfaces.flat_uv,
+            surfaces.flat_colour,
+            surfaces.flat_texture[..., None].float(),
+        ),
+        -1,
+    )
+    return walls.numpy(), flats.numpy(), surfaces.flat_corners.contiguous().numpy()
+
+
+def _packed_textures(scene: Scene) -> tuple[Any, ...]:
+    """Texels, levels, sizes and the sky as `shading` reads them."""
+    textures = scene.textures
+    red, green, blue = textures.texels.long().unbind(-1)
+    texels = red | green << shading.CHANNEL | blue << 2 * shading.CHANNEL
+    begins, width, height = textures.levels.long().unbind(-1)
+    shift = torch.log2(width.double()).round().long()
+    levels = torch.stack((begins, width - 1, height - 1, shift), -1)
+    sky = (scene.sky.double() * 2**16).round().long()
+    return tuple(x.numpy() for x in (texels, levels.flatten(), textures.sizes, sky))
+
+
+def _kernel(source: str) -> Any:
+    """The kernel, compiled at first use; `source` is what it is written in, a part of its key."""
+
+    def draw(
+        first: Any, end: Any, camera: Any, index: Any, moving_walls: Any, moving_flats: Any,
+        moving_corners: Any, walls: Any, flats: Any, corners: Any, texels: Any, levels: Any,
+        sizes: Any, sky: Any, offsets: Any, slope: Any, frames: Any,
+    ) -> None:  # fmt: skip
+        _ = len(source)
+        height, width = frames.shape[1], frames.shape[2]
+        samples = offsets.shape[0]
+        most_walls = walls.shape[1] + moving_walls.shape[1]
+        most_flats = flats.shape[1] + moving_flats.shape[1]
+        kept_walls = np.zeros((most_walls, KEPT), F)
+        kept_flats = np.zeros((most_flats, KEPT), F)
+        wall_paints = np.zeros((most_walls, 4), np.int64)
+        flat_paints = np.zeros((most_flats, 4), np.int64)
+        reach = np.zeros((most_flats, 2, samples, width), F)
+        nearness = np.zeros(height, F)
+        seen = np.zeros((samples, height), np.int32)
+        # Rows up to the middle of the frame, from samples and from the middles of pixels.
+        above = np.zeros((samples + 1, height), F)
+        share = np.zeros(height, F)
+        across = np.zeros(samples, F)
+        for i in range(height):
+            for s in range(samples):
+                above[s, i] = F(0.5) * F(height) - F(i) - offsets[s, 1]
+            above[samples, i] = F(0.5) * F(height) - F(i) - F(0.5)
+            share[i] = F(1.0) / above[samples, i] if above[samples, i] != F(0.0) else F(1e6)
+        for s in range(samples):
+            across[s] = offsets[s, 0]
+        middle = above[samples]
+        point = POINT + (samples >> 1)
+        half = np.int64(1) << (point - 1)
+
+        for n in range(first, end):
+            view = (
+                camera[n, 0], camera[n, 1], camera[n, 2],
+                F(math.cos(camera[n, 3])), F(math.sin(camera[n, 3])), slope,
+            )  # fmt: skip
+            scene = index[n]
+            num_walls = keep_walls(walls[scene], view, width, sizes, kept_walls, wall_paints, 0)
+            num_flats = keep_flats(
+                flats[scene], corners[scene], view, width, across, kept_flats, flat_paints, reach, 0
+            )
+            if moving_walls.shape[0]:
+                num_walls = keep_walls(
+                    moving_walls[n], view, width, sizes, kept_walls, wall_paints, num_walls
+                )
+                num_flats = keep_flats(
+                    moving_flats[n], moving_corners[n], view, width, across, kept_flats,
+                    flat_paints, reach, num_flats,
+                )  # fmt: skip
+            frame = frames[n].reshape(-1)
+            for j in range(width):
+                for s in range(samples):
+                    look(
+                        F(j) + across[s], j, s, kept_walls, num_walls, kept_flats, reach, num_flats,
+                        above[s], above[s, 0], nearness, seen[s],
+                    )  # fmt: skip
+                i = s = 0
+                sums = (half, half, half)
+                while i < height:
+                    who = seen[s, i]
+                    weight = 1
+                    while s + weight < samples and seen[s + weight, i] == who:
+                        weight += 1
+                    stop = i + 1
+                    if weight == samples:
+                        while stop < height and seen[0, stop] == who:
+                            if samples > 1 and (
+                                seen[1, stop] != who or seen[2, stop] != who or seen[3, stop] != who
+                            ):
+                                break
+                            stop += 1
+                    sums = paint(
+                        frame, 3 * (i * width + j), 3 * width, i, stop, weight, sums, point,
+                        who, F(j) + F(0.5), middle, share, kept_walls, wall_paints, kept_flats,
+                        flat_paints, sky, texels, levels, sizes, samples > 1,
+                    )  # fmt: skip
+                    s += weight
+                    if s == samples:
+                        sums = (half, half, half)
+                        s = 0
+                        i = stop
+
+    try:
+        return numba.njit(nogil=True, cache=True, error_model="numpy")(draw)
+    except RuntimeError:  # numba's "no locator available": nothing here can be written
+        return numba.njit(nogil=True, error_model="numpy")(draw)
+
+
+draw = _kernel("".join(Path(str(m.__file__)).read_text() for m in (columns, shading)))
