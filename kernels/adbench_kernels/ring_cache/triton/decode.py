@@ -67,8 +67,10 @@ def ring_decode(
         # [BLOCK_N, BLOCK_D]
         b_k = tl.load(p_keys + o_kv, mask=m_kv, other=0.0)
         b_s = tl.dot(b_q, tl.trans(b_k), input_precision="ieee") * scale_log2
-        m_seen = (o_token[None, :] <= o_newest[:, None]) & (o_token < high)[None, :]
-        m_seen = m_seen & (o_token[None, :] > o_newest[:, None] - window)
+        # 0 <= age < window, in one comparison: a negative age is a large unsigned number. Parts are
+        # whole blocks, so past `high` there are only tokens that are too new for everybody.
+        b_age = o_newest[:, None] - o_token[None, :]
+        m_seen = b_age.to(tl.uint32, bitcast=True) < window.to(tl.uint32)
         b_s = tl.where(m_seen, b_s, float("-inf"))
         b_new = tl.maximum(b_peak, tl.max(b_s, 1))
         # A query that has seen nothing yet: -inf - -inf would be NaN.

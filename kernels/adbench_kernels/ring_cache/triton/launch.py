@@ -20,6 +20,7 @@ from adbench_kernels.ring_cache.triton.combine import ring_combine
 from adbench_kernels.ring_cache.triton.decode import ring_decode
 
 _MOST_PARTS = 32
+_MOST_WARPS = 8
 _LEAST_ROWS = 16  # of a matrix product on tensor cores
 
 
@@ -121,6 +122,8 @@ def decode(
         "D": width,
         "BLOCK_D": max(_LEAST_ROWS, triton.next_power_of_2(width)),
     }
+    least_rows = max(_LEAST_ROWS, chosen.block_m)
+    block_m = max(least_rows, triton.next_power_of_2(rows))
     part_out, lse = out, None
     if parts > 1:
         part_out = q.new_empty((units, parts, rows, width), dtype=torch.float32)
@@ -141,9 +144,10 @@ def decode(
             window,
             part_tokens,
             **sizes,
-            BLOCK_M=max(_LEAST_ROWS, chosen.block_m, triton.next_power_of_2(rows)),
+            BLOCK_M=block_m,
             BLOCK_N=chosen.block_n,
-            num_warps=chosen.num_warps,
+            # The tile is for as few rows as there can be; with more, each warp would hold more.
+            num_warps=min(chosen.num_warps * block_m // least_rows, _MOST_WARPS),
             num_stages=chosen.num_stages,
         )
         if lse is None:
