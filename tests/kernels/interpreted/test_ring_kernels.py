@@ -244,3 +244,56 @@ def test_a_planted_fault_is_caught(fault: str) -> None:
         exact.append(past.attend(new))
     with pytest.raises(AssertionError, match="off by"):
         assert_close(torch.stack(actual), torch.stack(exact))
+
+
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        ("cache: 'triton' reads layout 'slots'", {"layout": "blocks"}),
+        ("cache: 'triton' takes float32, float16", {"cache_dtype": torch.float64}),
+        ("cache: 'triton' takes head widths up to 128; got 136", {"width": 136}),
+        ("q: 'triton' takes n [*] R up to 64 rows a key head; got 66", {"new": 2, "heads": 33}),
+        ("q: 'triton' takes the cache's dtype torch.float16", {"cache_dtype": torch.float16}),
+        ("q: 'triton' needs a last stride of 1", {"transposed": True}),
+        ("q: 'triton' has no gradient", {"requires_grad": True}),
+    ],
+)
+def test_what_the_kernels_cannot_do_is_refused_by_the_name_of_the_argument(
+    message: str, change: dict[str, Any]
+) -> None:
+    given = {"layout": "slots", "cache_dtype": torch.float32, "width": 16, "new": 1, "heads": 2}
+    given |= change
+    new, heads, width = given["new"], given["heads"], given["width"]
+    cache = RingCache(2, 8, 1, width, given["cache_dtype"], layout=given["layout"])
+    kv, q = torch.zeros(2, new, 1, width), torch.zeros(2, new, heads, width)
+    ring_append(cache, kv, kv, implementation="reference")
+    if "transposed" in change:
+        q = torch.zeros(2, new, width, heads).mT
+    q.requires_grad_("requires_grad" in change)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        ring_attention(q, cache, window=4, implementation="triton")
+    assert ring_attention(q, cache, window=4).shape == q.shape  # auto finds another
+
+
+def test_keys_that_the_append_kernel_cannot_read_are_refused_by_name() -> None:
+    cache = RingCache(2, 8, 3, 16, layout="slots")
+    k, v = torch.zeros(2, 1, 3, 16), torch.zeros(2, 1, 16, 3).mT
+    with pytest.raises(ValueError, match=r"^v: 'triton' needs a last stride of 1"):
+        ring_append(cache, k, v, implementation="triton")
+    assert cache.state.length.tolist() == [0, 0], "a refused step moved the lanes on"
+    with pytest.raises(ValueError, match=r"^k: 'triton' takes float32"):
+        ring_append(cache, k.double(), k.double(), implementation="triton")
+
+
+def test_compiling_appends_and_attends_in_one_graph() -> None:
+    def both(cache: RingCache, new: NewTokens) -> Tensor:
+        ring_append(cache, new.k, new.v, count=new.count, reset=new.reset, implementation="triton")
+        return ring_attention(new.q, cache, window=8, implementation="triton")
+
+    eager, compiled = (empty_ring(9, 1, 16, torch.float32) for _ in range(2))
+    in_one_graph = torch.compile(both, backend="aot_eager", fullgraph=True)
+    for new in steps(
+        3, lanes=LANES, new=2, heads=2, key_heads=1, width=16, dtype=torch.float32, resets=0.1
+    ):
+        assert torch.equal(in_one_graph(compiled, new), both(eager, new))
+    assert torch.equal(compiled.state.length, eager.state.length)
