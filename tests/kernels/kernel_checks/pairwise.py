@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
+import numpy as np
+
 Case = dict[str, Any]
 
 
@@ -27,21 +29,29 @@ def pairwise(
         factors: name -> values.
         allowed: whether a combination can be asked for at all.
     """
-    names = list(factors)
-    everything = [
-        case
-        for values in product(*factors.values())
-        if allowed(case := dict(zip(names, values, strict=True)))
-    ]
-    index = [{name: factors[name].index(case[name]) for name in names} for case in everything]
-    pairs = [
-        frozenset((a, case[a], b, case[b]) for a, b in combinations(names, 2)) for case in index
-    ]
-    missing = set().union(*pairs)
+    names, levels = list(factors), [range(len(values)) for values in factors.values()]
+    everything, places = [], []
+    for place, values in zip(product(*levels), product(*factors.values()), strict=True):
+        case = dict(zip(names, values, strict=True))
+        if allowed(case):
+            everything.append(case)
+            places.append(place)
+    # A number for every pair of values of two factors, [cases, pairs of factors].
+    place_of = np.array(places)
+    most = max(len(level) for level in levels)
+    pairs = np.stack(
+        [
+            (number * most + place_of[:, a]) * most + place_of[:, b]
+            for number, (a, b) in enumerate(combinations(range(len(names)), 2))
+        ],
+        axis=1,
+    )
+    missing = np.zeros(pairs.max() + 1, dtype=bool)
+    missing[pairs] = True
     chosen: list[Case] = []
-    while missing:
-        best = max(range(len(pairs)), key=lambda i: len(pairs[i] & missing))
-        missing -= pairs[best]
+    while missing.any():
+        best = int(missing[pairs].sum(axis=1).argmax())  # the first of equals
+        missing[pairs[best]] = False
         chosen.append(everything[best])
     return chosen
 
