@@ -261,8 +261,8 @@ def test_a_planted_fault_is_caught(fault: str) -> None:
 def test_what_the_kernels_cannot_do_is_refused_by_the_name_of_the_argument(
     message: str, change: dict[str, Any]
 ) -> None:
-    given = {"layout": "slots", "cache_dtype": torch.float32, "width": 16, "new": 1, "heads": 2}
-    given |= change
+    plain = {"layout": "slots", "cache_dtype": torch.float32, "width": 16, "new": 1, "heads": 2}
+    given: dict[str, Any] = plain | change
     new, heads, width = given["new"], given["heads"], given["width"]
     cache = RingCache(2, 8, 1, width, given["cache_dtype"], layout=given["layout"])
     kv, q = torch.zeros(2, new, 1, width), torch.zeros(2, new, heads, width)
