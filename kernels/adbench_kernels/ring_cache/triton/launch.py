@@ -23,6 +23,9 @@ _MOST_PARTS = 32
 _MOST_WARPS = 8
 _LEAST_ROWS = 16  # of a matrix product on tensor cores
 
+# Asked for by name, since its default changes with Triton's version: it makes multiply-adds.
+_OPTIONS = {"enable_fp_fusion": True}
+
 
 def append(
     keys: Tensor,
@@ -74,6 +77,7 @@ def append(
             BLOCK_D=triton.next_power_of_2(width),
             BLOCK_M=block_m,
             num_warps=chosen.num_warps,
+            **_OPTIONS,
         )
 
 
@@ -149,13 +153,21 @@ def decode(
             # The tile is for as few rows as there can be; with more, each warp would hold more.
             num_warps=min(chosen.num_warps * block_m // least_rows, _MOST_WARPS),
             num_stages=chosen.num_stages,
+            **_OPTIONS,
         )
         if lse is None:
             return out
         chosen = tile("ring_combine", arch=where, head_dim=width, length=parts, dtype_bytes=size)
         block_m = min(triton.next_power_of_2(rows), max(chosen.block_m, 1))
         ring_combine[(units, triton.cdiv(rows, block_m))](
-            part_out, lse, out, parts, **sizes, BLOCK_M=block_m, num_warps=chosen.num_warps
+            part_out,
+            lse,
+            out,
+            parts,
+            **sizes,
+            BLOCK_M=block_m,
+            num_warps=chosen.num_warps,
+            **_OPTIONS,
         )
     return out
 
