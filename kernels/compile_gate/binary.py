@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,18 +12,14 @@ from typing import Any, NamedTuple
 import triton
 
 _TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
-# One machine instruction: its address, perhaps a predicate, its name, its operands.
-_INSTRUCTION = re.compile(
-    r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)[^;]*;", re.MULTILINE
-)
-_USAGE = re.compile(r"REG:(\d+) STACK:(\d+)")
-_COUNTED = {
-    "wgmma": re.compile(r"HGMMA\b"),
-    "mma_sync": re.compile(r"HMMA\b"),
-    "tcgen05": re.compile(r"UTC\w*MMA\b"),
-    "spill_loads": re.compile(r"LDL\b"),
-    "spill_stores": re.compile(r"STL\b"),
+_USAGE = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)")
+_INSTRUCTION_BYTES = 16  # of every NVIDIA GPU since Volta
+_MATRIX = {  # in PTX, which the assembler translates one to one
+    "wgmma": re.compile(r"\bwgmma\.mma_async"),
+    "mma_sync": re.compile(r"\bmma\.sync"),
+    "tcgen05": re.compile(r"\btcgen05\.mma"),
 }
+_SPILLS = {"spill_loads": re.compile(r"\bLDL\b"), "spill_stores": re.compile(r"\bSTL\b")}
 
 
 class Facts(NamedTuple):
@@ -30,10 +27,10 @@ class Facts(NamedTuple):
 
     Attributes:
         registers: a thread.
-        instructions: in the code, not executed; padding left out.
+        instructions: in the code, not executed; padding included, of at most 8.
         shared_bytes: a block.
         warps: a block.
-        stack_bytes: local memory a thread.
+        stack_bytes: local memory a thread; where there is none, nothing can have been spilled.
         spill_loads: instructions that read local memory.
         spill_stores: instructions that write it.
         wgmma: matrix instructions of sm_90.
@@ -58,31 +55,40 @@ def read(binary: Any) -> Facts:
     shared, warps = int(binary.metadata.shared), int(binary.metadata.num_warps)
     if "cubin" not in binary.asm:
         return _amd(binary.asm["amdgcn"], shared, warps)
+    code: bytes = binary.asm["cubin"]
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(binary.asm["cubin"])
+        file.write(code)
         file.flush()
-        usage, listing = (_cuobjdump(option, file.name) for option in ("-res-usage", "-sass"))
-    found = _USAGE.search(usage)
-    if found is None:
-        raise ValueError(f"cuobjdump -res-usage: no registers in {usage!r}")
+        usage = _run("cuobjdump", "-res-usage", file.name)
+        found = _USAGE.search(usage)
+        if found is None:
+            raise ValueError(f"cuobjdump -res-usage: no registers in {usage!r}")
+        registers, stack, local = (int(number) for number in found.groups())
+        # Half a second a kernel, and only worth it where there is something to find.
+        listing = _run("nvdisasm", "-c", file.name) if stack or local else ""
     return Facts(
-        registers=int(found[1]),
+        registers=registers,
+        instructions=code_bytes(code) // _INSTRUCTION_BYTES,
         shared_bytes=shared,
         warps=warps,
-        stack_bytes=int(found[2]),
-        **count(listing),
+        stack_bytes=stack + local,
+        **{kind: len(p.findall(listing)) for kind, p in _SPILLS.items()},
+        **{kind: len(p.findall(binary.asm["ptx"])) for kind, p in _MATRIX.items()},
     )
 
 
-def count(listing: str) -> dict[str, int]:
-    """How many instructions there are in a listing of `cuobjdump -sass`, and of which kinds."""
-    names = [name for name in _INSTRUCTION.findall(listing) if name != "NOP"]
-    kinds = {kind: sum(bool(p.match(n)) for n in names) for kind, p in _COUNTED.items()}
-    return {"instructions": len(names), **kinds}
+def code_bytes(elf: bytes) -> int:
+    """Size of the code in a 64-bit ELF file: of the sections named `.text` and what follows."""
+    (table,) = struct.unpack_from("<Q", elf, 0x28)
+    entry, number, names_index = struct.unpack_from("<HHH", elf, 0x3A)
+    # Of a section: name, type, flags, address, offset, size.
+    sections = [struct.unpack_from("<IIQQQQ", elf, table + i * entry) for i in range(number)]
+    names = sections[names_index][4]
+    return sum(section[5] for section in sections if elf[names + section[0] :].startswith(b".text"))
 
 
-def _cuobjdump(option: str, path: str) -> str:
-    command = [str(_TOOLS / "cuobjdump"), option, path]
+def _run(tool: str, *arguments: str) -> str:
+    command = [str(_TOOLS / tool), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -93,9 +99,7 @@ def _amd(listing: str, shared: int, warps: int) -> Facts:
 
     return Facts(
         registers=number(r"\.vgpr_count:\s+(\d+)"),
-        instructions=len(
-            re.findall(r"^\t(?:v|s|ds|buffer|global|flat)_\w+", listing, re.MULTILINE)
-        ),
+        instructions=len(re.findall(r"^\t(?:v|s|ds|buffer|global|flat)_\w+", listing, re.M)),
         shared_bytes=shared,
         warps=warps,
         stack_bytes=number(r"ScratchSize: (\d+)"),

@@ -62,8 +62,6 @@ def check(job: Job, target: Target, *, compare: bool = True) -> list[Verdict]:
     verdicts: dict[str, Verdict] = {}
     for one in compiled:
         facts, key = binary.read(one.binary), f"{job.name}/{one.name}"
-        while key in verdicts:  # launched again with other settings
-            key += "-again"
         before = None if committed is None else committed.get(target.name, {}).get(key)
         exact = job.case.dtype == torch.float32 and one.name.startswith("attention")
         matrix = None if exact else MATRIX.get(one.name)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 import triton
 
+from adbench_kernels.choice import assume_arch
 from adbench_kernels.configs import Tile, override
 from compile_gate import binary, golden, rules
+from compile_gate.capture import capture
 from compile_gate.cases import Job, jobs
 from compile_gate.gate import check
 from compile_gate.targets import TARGETS
@@ -105,21 +111,18 @@ def test_fewer_registers_than_the_golden_file_says_are_welcome() -> None:
     assert rules.problems(fewer, TARGETS["sm_80"], matrix="fast", golden=FACTS) == []
 
 
-def test_instructions_are_counted_by_kind() -> None:
-    listing = """
-        /*0000*/                   LDC R1, c[0x0][0x28] ;      /* 0x00000a00ff017b82 */
-                                                               /* 0x000fe20000000800 */
-        /*0010*/               @P0 STL [R1], R4 ;              /* 0x0 */
-        /*0020*/              @!P1 LDL.LU R4, [R1] ;           /* 0x0 */
-        /*0030*/                   HGMMA.64x64x16.F32.BF16 R24, gdesc[UR4], R24 ; /* 0x0 */
-        /*0040*/                   HMMA.16816.F32.BF16 R4, R8, R12, R4 ; /* 0x0 */
-        /*0050*/             @!UP1 UTCHMMA gdesc[UR8], tmem[UR4] ; /* 0x0 */
-        /*0060*/                   NOP ;                       /* 0x0 */
-    """
-    assert binary.count(listing) == {
-        "instructions": 6, "wgmma": 1, "mma_sync": 1, "tcgen05": 1,
-        "spill_loads": 1, "spill_stores": 1,
-    }  # fmt: skip
+def test_what_is_read_is_what_the_disassembler_lists() -> None:
+    with assume_arch("sm_90"), capture(TARGETS["sm_90"]) as compiled:
+        job("sm_90", "rotate-d32").case.launch(2048)
+    (one,) = compiled
+    facts = binary.read(one.binary)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        Path(file.name).write_bytes(one.binary.asm["cubin"])
+        listing = binary._run("nvdisasm", "-c", file.name)
+    assert facts.instructions == len(re.findall(r"^\s+/\*[0-9a-f]{4,}\*/", listing, re.M))
+    assert facts.spill_loads == facts.spill_stores == facts.stack_bytes == 0
+    assert "LDL" not in listing and "STL" not in listing
+    assert 0 < facts.registers <= 255
 
 
 def test_nothing_of_the_gate_stays_behind() -> None:
