@@ -1,0 +1,236 @@
+"""Task families of first-person worlds: what all of them share.
+
+N lanes, K episodes, C channels of noise, H headings.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from adbench.task import Observe, TaskFamily, UsageError
+from adbench_envs.worlds.batch import Arrival, Start, WorldBatch
+from adbench_envs.worlds.checks import check_frame, check_poses, check_start
+from adbench_envs.worlds.movement import ACTIONS, Ground, Turns, ground, turns
+from adbench_envs.worlds.returns import Paths, random_paths, random_return
+from adbench_envs.worlds.scene import scene
+from adbench_envs.worlds.world import World
+from adbench_kernels.ray_casting import raycast
+
+
+class WorldFamily(TaskFamily):
+    """A family whose agents walk through a world and see it.
+
+    The rules are two pure functions, `begin` and `arrive`; the batch that applies them, the frames
+    and the returns of random play are made here.
+
+    Args:
+        height: rows of a frame.
+        width: its columns.
+        samples: 1 a pixel, or 4.
+
+    Attributes:
+        worlds: what is drawn; most families have one. All have the same ground.
+        step_metres: how far a step goes.
+        num_headings: H; a turn is a full circle in H.
+        reach_metres: half the side of the square that `place` is a grid over.
+        places_a_side: cells of that grid along x and along z; odd, so that one is in the middle.
+        num_memories: values of `memory_index`.
+        start_channels: numbers that `begin` draws from.
+        random_episodes: random play is estimated from so many episodes.
+    """
+
+    renderer: ClassVar[str | None] = "raycast"
+    test_sets = ("test", "region")
+    step_metres: float
+    num_headings: int = 8
+    reach_metres: float
+    places_a_side: int
+    num_memories: int = 1
+    start_channels: int = 1
+    random_episodes: int = 4096
+
+    def __init__(self, *, height: int = 64, width: int = 64, samples: int = 1) -> None:
+        check_frame(height, width, samples)
+        self.frame = (height, width)
+        self.samples = samples
+        self.observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
+        self.action_space = spaces.Discrete(len(ACTIONS))
+        self.worlds = self.build()
+        self.num_tabular_states = self.num_memories * self.num_places * self.num_headings
+        for world in self.worlds:
+            check_start(world, [(0.0, 0.0)])
+
+    @abstractmethod
+    def build(self) -> tuple[World, ...]:
+        """The worlds that are drawn."""
+
+    @abstractmethod
+    def checked(self, tasks: Tensor) -> Tensor:
+        """Tasks on the CPU.
+
+        Raises:
+            UsageError: they are none of this family's.
+        """
+
+    @abstractmethod
+    def arrive(self, tasks: Tensor, position: Tensor, memory: dict[str, Tensor]) -> Arrival:
+        """What ending a step at a place brings.
+
+        Args:
+            tasks: [N, ...].
+            position: x, z; float32 [N, 2].
+            memory: what the episode so far has left behind, by name, [N, ...].
+        """
+
+    def begin(self, noise: Tensor) -> Start:
+        """How episodes begin: in the middle, with a random heading.
+
+        Args:
+            noise: uniform numbers in [0, 1), float32 [N, C].
+        """
+        return Start(torch.zeros_like(noise[:, :1]).expand(-1, 2), self.random_heading(noise))
+
+    def random_heading(self, noise: Tensor) -> Tensor:
+        """A heading of the first channel, int64 [N]."""
+        return (noise[:, 0] * self.num_headings).long()
+
+    def make(
+        self,
+        tasks: Tensor,
+        *,
+        seed: int,
+        lane_ids: Sequence[int] | None = None,
+        device: torch.device | str = "cpu",
+        observe: Observe = "agent",
+    ) -> WorldBatch:
+        """One lane a task; see `TaskFamily.make`."""
+        return WorldBatch(
+            self,
+            self.checked(tasks),
+            seed=seed,
+            lane_ids=lane_ids,
+            device=device,
+            sees=observe == "agent",
+        )
+
+    def random_return(self, tasks: Tensor) -> Tensor:
+        """Expected return of uniformly random actions, float32 [N].
+
+        Every task is played along the same `random_episodes` random paths, so the standard error of
+        a task's return p (a share of episodes) is sqrt(p (1 - p) / random_episodes), 0.006 at most
+        for p of 0.17.
+        """
+        return random_return(self, self.checked(tasks))
+
+    def render_state(self, state: dict[str, Tensor]) -> Tensor:
+        """Frames of states as `BatchedEnv.state` gives them, uint8 [N, Y, X, 3].
+
+        Raises:
+            UsageError: a pose lies outside of the world (looked at on the CPU alone).
+        """
+        pose = state["pose"]
+        check_poses(self.worlds[0], pose)
+        height, width = self.frame
+        x, z, yaw = pose.unbind(1)
+        eye = torch.full_like(x, self.worlds[0].camera.height)
+        return raycast(
+            scene(self.worlds, pose.device),
+            torch.stack([x, eye, z, yaw], dim=1),
+            scene_index=self.world_index(state),
+            bodies=self.bodies(state),
+            height=height,
+            width=width,
+            samples=self.samples,
+        )
+
+    def world_index(self, state: dict[str, Tensor]) -> Tensor | None:
+        """Which of `worlds` each lane is in, int64 [N]; none: the first."""
+        return None
+
+    def bodies(self, state: dict[str, Tensor]) -> Tensor | None:
+        """x, y, z, yaw of each lane's bodies, float32 [N, B, 4]; none: there are none."""
+        return None
+
+    def place(self, state: dict[str, Tensor]) -> Tensor:
+        """Cell of a grid over the ground, int64 [N] in [0, num_places): row of z, column of x."""
+        pose = state["pose"]
+        cells = (pose[:, :2] + self.reach_metres) * (self.places_a_side / (2 * self.reach_metres))
+        column, row = cells.long().clamp(0, self.places_a_side - 1).unbind(1)
+        return row * self.places_a_side + column
+
+    @property
+    def num_places(self) -> int:
+        """Values of `place`."""
+        return self.places_a_side**2
+
+    def heading(self, state: dict[str, Tensor]) -> Tensor:
+        """Number of a heading, int64 [N] in [0, num_headings): 0 is east, then counterclockwise."""
+        part = 2.0 * torch.pi / self.num_headings
+        return (state["pose"][:, 2] / part).round().long() % self.num_headings
+
+    def memory_index(self, state: dict[str, Tensor]) -> Tensor | None:
+        """Number of what the episode has left behind, int64 [N]; none: nothing."""
+        return None
+
+    def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
+        """`(memory * num_places + place) * num_headings + heading`, int64 [N].
+
+        Poses within a cell share a row, so the table is Markov but nearly.
+        """
+        row = self.place(state)
+        memory = self.memory_index(state)
+        if memory is not None:
+            row = memory * self.num_places + row
+        return row * self.num_headings + self.heading(state)
+
+    @cached_property
+    def ground(self) -> Ground:
+        """Where one may go."""
+        return ground(self.worlds[0])
+
+    @cached_property
+    def turns(self) -> Turns:
+        """What each action does at each heading."""
+        return turns(self.step_metres, self.num_headings)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """Where random play leads."""
+        return random_paths(self)
+
+
+def checked_points(family: WorldFamily, tasks: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Hidden spots as float32 on the CPU.
+
+    Args:
+        family: whose tasks they are.
+        tasks: x, z in metres, [N, *shape]; the last size is 2.
+        shape: of one task.
+
+    Raises:
+        UsageError: another shape, or a spot where nobody gets.
+    """
+    if tuple(tasks.shape[1:]) != shape or len(tasks) == 0 or not tasks.is_floating_point():
+        raise UsageError(
+            f"{family.name}: tasks must be x, z in metres, float32 {['N', *shape]}; "
+            f"got {tasks.dtype} {list(tasks.shape)}."
+        )
+    tasks = tasks.detach().to("cpu", torch.float32).contiguous()
+    points = tasks.reshape(-1, 2)
+    stays = family.ground.move(points, torch.zeros_like(points))
+    wrong = ~((stays - points).abs() < 1e-3).all(dim=1)
+    if bool(wrong.any()):
+        x, z = points[wrong][0].tolist()
+        raise UsageError(
+            f"{family.name}: the spot ({x:g}, {z:g}) lies outside of the world: nobody gets there. "
+            "Take tasks from family.tasks(split, count, seed=...)."
+        )
+    return tasks
