@@ -102,9 +102,8 @@ def ring_attention(
         turns: rotary turns of the queries, [B, n, 2, D], of `rotary_turns`; none: they are taken
             as they come.
         implementation: "reference"; "triton", for a cache with layout "slots", float32 or 16-bit
-            floats, D up to 128, n * R up to 64, without gradients; "numba", for float32 on the CPU
-            where D is a multiple of 16, without gradients; "auto" takes the faster of those that
-            fit.
+            floats, D up to 128, without gradients; "numba", for float32 on the CPU where D is a
+            multiple of 16, without gradients; "auto" takes the faster of those that fit.
 
     Returns:
         [B, n, H, D]; 0 for tokens that are not real.

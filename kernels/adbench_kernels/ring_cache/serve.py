@@ -19,7 +19,6 @@ _ATTENTION = {"reference": None, "numba": None, "triton": None}
 _LANES = 16  # float32 numbers that the CPU kernel takes at once
 _TRITON_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _WIDEST = 128
-_MOST_ROWS = 64  # queries that share a key head: more would not fit into a program's registers
 
 
 def check_floating(name: str, x: Tensor, cache: RingCache) -> None:
@@ -117,11 +116,8 @@ def _triton_misfit(inputs: dict[str, Tensor], cache: RingCache) -> str | None:
 
 
 def _query_misfit(q: Tensor, cache: RingCache, differentiated: bool) -> str | None:
-    rows = q.shape[1] * q.shape[2] // cache.key_heads
     if q.dtype != cache.keys.dtype:
         return f"q: 'triton' takes the cache's dtype {cache.keys.dtype}; got {q.dtype}"
-    if rows > _MOST_ROWS:
-        return f"q: 'triton' takes n * R up to {_MOST_ROWS} rows a key head; got {rows}"
     if differentiated:
         return "q: 'triton' has no gradient here; got requires_grad True"
     return None

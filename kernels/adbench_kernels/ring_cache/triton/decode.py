@@ -2,8 +2,9 @@
 
 A program has one part of the tokens that one key head of one lane shows. Its queries are all n new
 tokens of all R query heads that share the key head: they fill the rows of one matrix product, so
-keys and values are read once for all of them. Parts are of equal size whatever else is in the
-batch, so a lane's outcome does not depend on its neighbours, bit for bit.
+keys and values are read once for all of them (once for every BLOCK_M rows, if there are more).
+Parts are of equal size whatever else is in the batch, so a lane's outcome does not depend on its
+neighbours, bit for bit.
 
 B lanes, n new tokens, C slots, H query heads, G key heads (H = G * R), D head width, W window, S
 parts. Tokens are numbered from the oldest that any of the queries sees: they lie in slots from
@@ -42,7 +43,7 @@ def ring_decode(
     high = tl.minimum(low + part_tokens, (length - oldest).to(tl.int32))
     high = tl.where(count > 0, high, low)  # who waits reads nothing
 
-    row = tl.arange(0, BLOCK_M)
+    row = tl.program_id(2) * BLOCK_M + tl.arange(0, BLOCK_M)
     o_n, o_r = row // GROUP, row % GROUP
     m_row = (row < NEW * GROUP) & (o_n < count)
     o_newest = (first - oldest).to(tl.int32) + o_n  # each query's own token

@@ -22,6 +22,8 @@ from adbench_kernels.ring_cache.triton.decode import ring_decode
 _MOST_PARTS = 32
 _MOST_WARPS = 8
 _LEAST_ROWS = 16  # of a matrix product on tensor cores
+# Of one program; float32, which has no tensor cores here, keeps its operands in registers.
+_MOST_ROWS = 64
 
 # Asked for by name, since its default changes with Triton's version: it makes multiply-adds.
 _OPTIONS = {"enable_fp_fusion": True}
@@ -127,13 +129,14 @@ def decode(
         "BLOCK_D": max(_LEAST_ROWS, triton.next_power_of_2(width)),
     }
     least_rows = max(_LEAST_ROWS, chosen.block_m)
-    block_m = max(least_rows, triton.next_power_of_2(rows))
+    most_rows = _MOST_ROWS if size <= 2 else least_rows
+    block_m = min(max(least_rows, triton.next_power_of_2(rows)), most_rows)
     part_out, lse = out, None
     if parts > 1:
         part_out = q.new_empty((units, parts, rows, width), dtype=torch.float32)
         lse = q.new_empty((units, parts, rows), dtype=torch.float32)
     with _on(q.device):
-        ring_decode[(units, parts)](
+        ring_decode[(units, parts, triton.cdiv(rows, block_m))](
             q,
             None if turns is None else turns.contiguous(),
             keys,
