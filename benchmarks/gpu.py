@@ -24,11 +24,13 @@ from pathlib import Path
 
 import torch
 
+from adbench_kernels.choice import runs_triton
 from benchmarks.on_gpu import (
     attention,
     ceilings,
     patch_embed,
     ring,
+    rotary,
     sources,
     verdict,
 )
@@ -38,9 +40,16 @@ from benchmarks.on_gpu.runner import Ending, measure
 from benchmarks.on_gpu.store import OtherMachineError, Store
 
 TESTS = "tests"
+
+
+def _attention(*, smoke: bool, on_gpu: bool) -> list[Case]:
+    rotated = rotary.cases(smoke=smoke, on_gpu=on_gpu)
+    return [*attention.cases(smoke=smoke, on_gpu=on_gpu), *rotated]
+
+
 SECTIONS: dict[str, tuple[str, Callable[..., list[Case]]]] = {
     "ceilings": (ceilings.ABOUT, ceilings.cases),
-    "attention": (attention.ABOUT, attention.cases),
+    "attention": (attention.ABOUT, _attention),
     "ring": (ring.ABOUT, ring.cases),
     "patch_embed": (patch_embed.ABOUT, patch_embed.cases),
 }
@@ -115,7 +124,7 @@ def _section(name: str, card: Card, folder: Path, until: float, *, fresh: bool) 
     say = _Flushed()
     if name == TESTS:
         return verdict.test(card, store, until=until, say=say)
-    cases = SECTIONS[name][1](smoke=card.smoke, on_gpu=card.on_gpu)
+    cases = SECTIONS[name][1](smoke=card.smoke, on_gpu=runs_triton(card.device))
     return measure(cases, card, store, source=sources.of_case, until=until, say=say)
 
 

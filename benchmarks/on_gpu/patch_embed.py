@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from adbench_kernels import patch_embed
+from adbench_kernels.choice import runs_triton
 from benchmarks.on_gpu.card import Card
 from benchmarks.on_gpu.cases import Case, Work
 from benchmarks.on_gpu.exact import errors, exact_dtype
@@ -69,7 +70,9 @@ def _embed(frames: Tensor, weight: Tensor, bias: Tensor, name: Any) -> Tensor:
 @lru_cache(maxsize=1)
 def _scene(card: Card, size: tuple[int, int, int]) -> Scene:
     count, width = (4, 32) if card.smoke else (FRAMES, WIDTH)
-    dtype = torch.bfloat16 if card.on_gpu else torch.float32
+    # Triton's interpreter cannot calculate with bfloat16, of which float32 is made there.
+    interpreted = torch.float16 if runs_triton(card.device) else torch.float32
+    dtype = torch.bfloat16 if card.on_gpu else interpreted
     height, across, channels = size
     inputs, patches = PATCH * PATCH * channels, (height // PATCH) * (across // PATCH)
     weight = card.normal(width, inputs, seed=1, dtype=dtype) * inputs**-0.5

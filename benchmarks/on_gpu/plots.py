@@ -36,7 +36,8 @@ def draw(folder: Path, fresh: Mapping[str, Sequence[Row]]) -> list[Path]:
 
 def _attention(figure: Any, rows: Sequence[Row]) -> None:
     """Forward and backward, causal: a panel a head width, a line an implementation."""
-    some = [r for r in rows if r["case"]["mode"] == "both" and r["case"]["mask"] == "causal"]
+    drawn = {"op": "attention", "mode": "both", "mask": "causal"}
+    some = [row for row in rows if drawn.items() <= row["case"].items()]
     widths = sorted({row["case"]["D"] for row in some})
     panels = figure.subplots(1, max(len(widths), 1), sharey=True, squeeze=False)[0]
     for panel, head_dim in zip(panels, widths, strict=False):

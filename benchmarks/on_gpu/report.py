@@ -19,7 +19,7 @@ EXPONENTIALS_A_CLOCK = 16
 """Of one multiprocessor, compute capability 8.0 to 10.0."""
 EXPONENTIALS = {"forward": 1, "backward": 1, "both": 2}
 """A score: the backward pass makes the weights again."""
-COLUMNS = ("mode", "mask", "D", "T", "lanes", "window", "new", "frame", "MiB", "size")
+COLUMNS = ("op", "mode", "mask", "D", "T", "lanes", "window", "new", "frame", "MiB", "size")
 
 
 class Ceilings(NamedTuple):

@@ -77,7 +77,7 @@ def choice_rows(documents: Mapping[str, Document]) -> list[dict[str, Any]]:
                 length, head_dim, mask = int(case.get("frames", 8192)), 0, "causal"
             else:
                 length, head_dim, mask = case["T"], case["D"], MASK_KINDS[case["mask"]]
-            key = (section, where["arch"], head_dim, length_bucket(length), mask)
+            key = (case["op"], where["arch"], head_dim, length_bucket(length), mask)
             medians.setdefault(key, {}).setdefault(name, {})[length] = row["median_ms"]
             evidence[where["arch"]] = _where(where)
     found = []

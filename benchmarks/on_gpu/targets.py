@@ -24,7 +24,7 @@ def judge(fresh: Rows, copy_bytes_per_s: float | None) -> list[Line]:
         fresh: rows by section.
         copy_bytes_per_s: the measured copy bandwidth.
     """
-    attention = _ok(fresh.get("attention", ()))
+    attention = [r for r in _ok(fresh.get("attention", ())) if r["case"]["op"] == "attention"]
     lines = [
         _ratios("D 16 and 32, causal, T 1k to 16k, forward and backward: best of torch / ours", 1.3,
                 _against_torch(attention, NARROW, (1024, 4096, 16_384))),

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import adbench_kernels
+from adbench_kernels.choice import runs_triton
 from benchmarks import gpu
 from benchmarks.on_gpu import attention, sources, verdict
 from benchmarks.on_gpu.card import Card, cpu, machine
@@ -19,6 +20,7 @@ from benchmarks.on_gpu.runner import Ending
 from benchmarks.on_gpu.store import Store
 
 Told = pytest.CaptureFixture[str]
+CPU = torch.device("cpu")
 PASSED = {"status": "ok", "passed": 3, "failed": 0, "skipped": 1, "failures": []}
 FAILED = {**PASSED, "status": "failed", "failed": 2, "failures": ["test_x: off", "test_y: off"]}
 
@@ -178,14 +180,16 @@ def test_a_trial_goes_through_every_section_and_is_rendered(tmp_path: Path, caps
     told = capsys.readouterr().out
     for name, (_, cases) in gpu.SECTIONS.items():
         rows = json.loads((tmp_path / f"{name}.json").read_text())["rows"]
-        wanted: list[Case] = cases(smoke=True, on_gpu=False)
+        wanted: list[Case] = cases(smoke=True, on_gpu=runs_triton(CPU))
         assert [row["case"] for row in rows] == [dict(case.key) for case in wanted]
         assert {row["status"] for row in rows} == {"ok"}, rows
         assert f"{name}: {len(rows)} measured, 0 were there, 0 left" in told
     assert len(list(tmp_path.glob("*.json"))) == 5
     assert trial(tmp_path, "--render") == 0
     page = (tmp_path / "README.md").read_text()
-    assert "a trial: times mean nothing" in page and "| both | causal | 16 | 48 |" in page
+    assert (
+        "a trial: times mean nothing" in page and "| attention | both | causal | 16 | 48 |" in page
+    )
     assert {file.stem for file in tmp_path.glob("*.svg")} == {"attention", "ring", "patch_embed"}
 
 

@@ -55,7 +55,9 @@ def judged(rows: list[dict[str, Any]], section: str = "attention") -> dict[str, 
 
 
 def attended(name: str, ms: float, **case: Any) -> dict[str, Any]:
-    return row(ms, **{"mode": "both", "mask": "causal", "implementation": name, **case})
+    return row(
+        ms, **{"op": "attention", "mode": "both", "mask": "causal", "implementation": name, **case}
+    )
 
 
 def test_a_target_is_judged_by_its_worst_case_against_the_best_of_torch() -> None:

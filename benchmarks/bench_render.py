@@ -1,0 +1,117 @@
+"""Frames a second of the ray caster, in a furnished room with a pool.
+
+    pytest benchmarks/bench_render.py
+
+One thread draws: frames a second and core. What is timed is first held against the definition.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
+
+from adbench_kernels import Scene, build_scene, raycast
+from adbench_kernels.ray_casting import Box, Disc, Flat, Part, Picture, Wall
+
+FRAMES = 64
+CHECKED = 4
+HALF, HIGH, POOL, WATER = 6.0, 3.5, 4.0, 0.15
+CORNERS = ((HALF, HALF), (HALF, -HALF), (-HALF, -HALF), (-HALF, HALF))
+
+# As in the tests: roundings, and in a few pixels of a thousand another mip level.
+TWIN_ERROR = 2
+TWIN_SHARE = 0.997
+
+Tell = Callable[..., None]
+
+
+def room() -> list[Part]:
+    """The water maze of the renderer's comparison: 63 quadrilaterals, two thirds of them walls."""
+    pool = Disc((0.0, 0.0), POOL, WATER, corners=24, texture="water")
+    rim = pool.outline()
+    parts: list[Part] = [
+        Flat(CORNERS, 0.0, texture="floor"),
+        Flat(CORNERS, HIGH, "down", texture="ceiling"),
+        pool,
+        Box((5.1, 5.1), (0.8, 2.0, 0.8), yaw=0.4, colour=(1.0, 0.0, 0.0)),
+        Box((-5.1, 5.1), (0.8, 1.2, 0.8), yaw=0.8, colour=(0.0, 1.0, 0.0)),
+    ]
+    for k in range(4):
+        turn = k * math.pi / 2
+        place = (HALF * math.cos(turn), 2.2, -HALF * math.sin(turn))
+        parts.append(Wall(CORNERS[k], CORNERS[(k + 1) % 4], 0.0, HIGH, texture=f"wall {k}"))
+        parts.append(Picture(place, turn + math.pi, 2.0, 2.0, f"cue {k}"))
+    for k in range(24):
+        parts.append(Wall(rim[k], rim[(k + 1) % 24], WATER, 0.5, colour=(0.85, 0.85, 0.9)))
+    return parts
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    source = torch.Generator().manual_seed(0)
+    sizes = {"water": 512, "floor": 512, "ceiling": 512}
+    sizes |= {f"wall {k}": 1024 if k % 2 else 512 for k in range(4)}
+    sizes |= {f"cue {k}": 256 for k in range(4)}
+    textures = {
+        name: torch.randint(60, 220, (size, size, 3), dtype=torch.uint8, generator=source)
+        for name, size in sizes.items()
+    }
+    return build_scene([room()], textures=textures)
+
+
+@pytest.fixture(scope="module")
+def camera() -> Tensor:
+    source = torch.Generator().manual_seed(1)
+    r, turn, yaw = torch.rand(3, FRAMES, generator=source)
+    r, turn, yaw = (POOL - 0.6) * r.sqrt(), 2 * math.pi * turn, 2 * math.pi * yaw
+    return torch.stack((r * turn.cos(), torch.full_like(r, WATER + 0.9), r * turn.sin(), yaw), -1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 64), (72, 96)])
+@pytest.mark.parametrize("way", ["numba", "reference"])
+def test_frames(
+    benchmark: BenchmarkFixture,
+    tell: Tell,
+    scene: Scene,
+    camera: Tensor,
+    way: Any,
+    height: int,
+    width: int,
+    samples: int,
+) -> None:
+    size: dict[str, Any] = {"height": height, "width": width, "samples": samples}
+    frames = FRAMES if way == "numba" else CHECKED
+    first = camera[:CHECKED]
+    exact = raycast(scene, first.double(), **size, implementation="reference").int()
+    error = (raycast(scene, first, **size, implementation=way).int() - exact).abs().amax(-1)
+    assert (error <= TWIN_ERROR).float().mean() >= TWIN_SHARE, "wrong: not timed"
+
+    spent: list[float] = []
+
+    def draw() -> Tensor:
+        # Time of this process alone: a neighbour on the same core does not count.
+        begin = time.process_time()
+        drawn = raycast(scene, camera[:frames], **size, implementation=way)
+        spent.append(time.process_time() - begin)
+        return drawn
+
+    rounds = 30 if way == "numba" else 3
+    benchmark.pedantic(draw, rounds=rounds, warmup_rounds=2)  # type: ignore[no-untyped-call]
+    cpu_seconds = sorted(spent[2:])[rounds // 2]
+    tell(frames, "frames", frames_per_cpu_second=round(frames / cpu_seconds), **size)
