@@ -25,8 +25,9 @@ from adbench_kernels.interval_attention.triton.backward import (
 from adbench_kernels.interval_attention.triton.forward import attention_forward
 from adbench_kernels.interval_attention.triton.short import attention_short_backward
 
-SHORT = 128
-"""Keys a row, up to which one program makes all three gradients."""
+SHORT, SHORT_WIDTH = 128, 64
+"""Keys a row and head width, up to which one program makes all three gradients: wider ones, summed
+for 128 keys, do not fit a GPU's registers."""
 
 CACHE_BYTES = 16 << 20
 """What programs that run side by side may share: under half of the L2 cache of an A100 or H100."""
@@ -137,7 +138,7 @@ def backward(
     given = (_rows(grad_out), q, k, v, _rows(out), lse.contiguous(), kv_start)
     geometry = (width, query_offset, query_stride, scale)
     with _on(q.device):
-        if k.shape[1] <= SHORT:
+        if k.shape[1] <= SHORT and k.shape[3] <= SHORT_WIDTH:
             _short(*given, *geometry, dq, dk, dv)
         else:
             _long(*given, *geometry, dq, dk, dv)
