@@ -9,7 +9,7 @@ of rows too, in which 1 / depth is proportional to height / 2 - y. The nearest h
 """
 
 # numba carries no types.
-# mypy: disable-error-code="import-untyped,no-untyped-call,untyped-decorator"
+# mypy: disable-error-code="import-untyped,no-untyped-call,untyped-decorator,call-arg"
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from adbench_kernels.cpu.emit import WIDTH
 from adbench_kernels.ray_casting.camera import NEAR
+from adbench_kernels.ray_casting.rows import keep_nearer
 
 F = np.float32
 ONE, ZERO = F(1.0), F(0.0)
@@ -193,15 +195,16 @@ def look(
     num_flats: Any,
     above: Any,
     first_row: Any,
+    rows: Any,
     nearness: Any,
     seen: Any,
 ) -> None:
     """Who is seen in the rows of one column of samples: k + 1 for wall k, -k - 1 for flat k, or 0.
 
-    `above` [H]: rows from a sample up to the middle of the frame, `first_row` that of row 0;
-    `nearness` [H]: room to work in.
+    `above`: rows from a sample up to the middle of the frame, `first_row` that of row 0;
+    `nearness`: room to work in. They and `seen` are as long as the `rows` of the frame, and up to
+    a multiple of sixteen.
     """
-    rows = seen.shape[0]
     height = F(rows)
     nearness[:] = ZERO
     seen[:] = 0
@@ -214,13 +217,8 @@ def look(
         at_far, at_near = first_row - drop * far, first_row - drop * near
         begin = np.int64(max(ZERO, min(np.ceil(min(at_far, at_near)), height)))
         end = np.int64(max(ZERO, min(np.ceil(max(at_far, at_near)), height)))
-        share = ONE / drop
-        number = np.int32(-k - 1)
-        for i in range(begin, end):
-            here = above[i] * share
-            if here > nearness[i]:
-                nearness[i] = here
-                seen[i] = number
+        for at in range(begin & -WIDTH, end, WIDTH):
+            keep_nearer(nearness, seen, above, at, begin, end, ZERO, ONE / drop, np.int32(-k - 1))
     for k in range(num_walls):
         if x < walls[k, FROM] or x >= walls[k, TO]:
             continue
@@ -229,8 +227,5 @@ def look(
             continue
         begin = np.int64(max(ZERO, min(np.ceil(first_row - walls[k, TOP] * here), height)))
         end = np.int64(max(ZERO, min(np.ceil(first_row - walls[k, BOTTOM] * here), height)))
-        number = np.int32(k + 1)
-        for i in range(begin, end):
-            if here > nearness[i]:
-                nearness[i] = here
-                seen[i] = number
+        for at in range(begin & -WIDTH, end, WIDTH):
+            keep_nearer(nearness, seen, above, at, begin, end, here, ZERO, np.int32(k + 1))

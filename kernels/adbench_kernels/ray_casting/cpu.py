@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adbench_kernels.cpu.emit import WIDTH
 from adbench_kernels.cpu.threads import share as share_among_threads
-from adbench_kernels.ray_casting import columns, shading
+from adbench_kernels.ray_casting import columns, rows, shading
 from adbench_kernels.ray_casting.camera import SAMPLES, pixel_slope
 from adbench_kernels.ray_casting.columns import KEPT, keep_flats, keep_walls, look
 from adbench_kernels.ray_casting.scene import Scene
@@ -135,10 +136,11 @@ def _kernel(source: str) -> Any:
         wall_paints = np.zeros((most_walls, 4), np.int64)
         flat_paints = np.zeros((most_flats, 4), np.int64)
         reach = np.zeros((most_flats, 2, samples, width), F)
-        nearness = np.zeros(height, F)
-        seen = np.zeros((samples, height), np.int32)
+        padded = (height + WIDTH - 1) // WIDTH * WIDTH
+        nearness = np.zeros(padded, F)
+        seen = np.zeros((samples, padded), np.int32)
         # Rows up to the middle of the frame, from samples and from the middles of pixels.
-        above = np.zeros((samples + 1, height), F)
+        above = np.zeros((samples + 1, padded), F)
         share = np.zeros(height, F)
         across = np.zeros(samples, F)
         for i in range(height):
@@ -175,7 +177,7 @@ def _kernel(source: str) -> Any:
                 for s in range(samples):
                     look(
                         F(j) + across[s], j, s, kept_walls, num_walls, kept_flats, reach, num_flats,
-                        above[s], above[s, 0], nearness, seen[s],
+                        above[s], above[s, 0], height, nearness, seen[s],
                     )  # fmt: skip
                 i = s = 0
                 sums = (half, half, half)
@@ -209,4 +211,4 @@ def _kernel(source: str) -> Any:
         return numba.njit(nogil=True, error_model="numpy")(draw)
 
 
-draw = _kernel("".join(Path(str(m.__file__)).read_text() for m in (columns, shading)))
+draw = _kernel("".join(Path(str(m.__file__)).read_text() for m in (columns, rows, shading)))

@@ -212,8 +212,9 @@ def _sample(
 ) -> Tensor:
     """Colours of textures at uv, [N, H, W, 3] from 0 to 1."""
     last = textures.levels.shape[1] - 1
-    # A ray beside its surface's plane (a sample's, not the pixel's) may have no sensible rho.
-    level = torch.log2(rho.nan_to_num(1.0).clamp(1.0, 2.0**last))
+    # Where a sample sees a surface that runs into the horizon of the pixel's middle.
+    rho = rho.nan_to_num(torch.inf, torch.inf)
+    level = torch.log2(rho.clamp(1.0, 2.0**last))
     uv = uv.nan_to_num(0.0, 0.0, 0.0).clamp(-1e6, 1e6)
     if not blend_levels:
         return _blend_texels(textures, texture, torch.floor(level + 0.5).long(), uv)
