@@ -90,6 +90,10 @@ class WorldFamily(TaskFamily):
             memory: what the episode so far has left behind, by name, [N, ...].
         """
 
+    @abstractmethod
+    def optimal_return(self, tasks: Tensor) -> Tensor:
+        """Expected return of the best policy that knows the task, float32 [N]."""
+
     def begin(self, noise: Tensor) -> Start:
         """How episodes begin: in the middle, with a random heading.
 

@@ -233,6 +233,12 @@ def ground(world: World) -> Ground:
     if len(found.loops) == 1 and not found.rims and _upright(found.loops[0]):
         corners = torch.tensor(found.loops[0])
         return Hall(corners.amin(dim=0), corners.amax(dim=0))
+    return walls(world)
+
+
+def walls(world: World) -> Walls:
+    """A world's ground in the form that fits all."""
+    found = obstacles(world)
     segments = found.segments()
     starts, ends = torch.tensor(segments, dtype=torch.float64).unbind(1)
     length = (ends - starts).norm(dim=1)

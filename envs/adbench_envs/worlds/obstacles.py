@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adbench.task import UsageError
-from adbench_envs.worlds.outlines import CLOSE, Point, Segment, aside, chained, inset, walls_of
+from adbench_envs.worlds.outlines import (
+    CLOSE,
+    Point,
+    Segment,
+    aside,
+    chained,
+    first_crossing,
+    inset,
+    walls_of,
+)
 
 if TYPE_CHECKING:
     from adbench_envs.worlds.world import World
@@ -48,7 +57,7 @@ def obstacles(world: World) -> Obstacles:
     """What stands in one's way in a world.
 
     Raises:
-        UsageError: its walls leave a gap.
+        UsageError: its walls leave a gap, or a passage that is too narrow.
     """
     solid = [
         wall
@@ -65,9 +74,24 @@ def obstacles(world: World) -> Obstacles:
         ) from None
     boxes = [_around(box) for box in world.boxes if box.body is None]
     return Obstacles(
-        loops=tuple(inset(loop, world.body_radius) for loop in (*loops, *boxes)),
+        loops=tuple(_for_centres(world, loop) for loop in (*loops, *boxes)),
         rims=tuple((*rim.centre, rim.radius - world.body_radius) for rim in world.rims),
     )
+
+
+def _for_centres(world: World, loop: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Where centres of bodies may go along an outline."""
+    moved = inset(loop, world.body_radius)
+    turned = any(
+        (b[0] - a[0]) * (d[0] - c[0]) + (b[1] - a[1]) * (d[1] - c[1]) <= 0.0
+        for (a, b), (c, d) in zip(walls_of(loop), walls_of(moved), strict=True)
+    )
+    if turned or first_crossing(moved) is not None:
+        raise UsageError(
+            f"world {world.name!r} has a passage that a body of radius {world.body_radius:g} m "
+            "does not fit through. Widen it, or make the body smaller."
+        )
+    return moved
 
 
 def _around(box: Box) -> tuple[Point, ...]:
