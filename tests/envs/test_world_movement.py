@@ -205,3 +205,16 @@ def test_a_step_never_ends_farther_away_than_it_is_long() -> None:
     position = torch.tensor([(0.0, 1.5)]).repeat(40, 1)
     seen = _walk(ground(BOXED), position, _wilful(200, 40))
     assert float((seen[1:] - seen[:-1]).norm(dim=2).max()) < 0.6 + ROUNDING
+
+
+@pytest.mark.parametrize("world", [BOXED, ARMS, TRIANGLE], ids=lambda world: world.name)
+def test_picking_the_lanes_that_meet_a_wall_changes_nothing(world: World) -> None:
+    on, table = walls(world), turns(0.6)
+    position = torch.tensor([(0.0, 1.5) if world is BOXED else (0.0, 0.0)]).repeat(40, 1)
+    heading = torch.zeros(40, dtype=torch.int64)
+    for action in _wilful(100, 40):
+        row = action * table.num_headings + heading
+        goal = position + table.by[row]
+        picked, all_lanes = (on._slide(position, goal, 3, picks=picks) for picks in (True, False))
+        assert torch.equal(picked, all_lanes)
+        position, heading = picked, table.heading[row]

@@ -165,32 +165,23 @@ class Walls:
 
     def move(self, position: Tensor, by: Tensor) -> Tensor:
         """See `Ground.move`."""
-        return self._within_rims(self._slide(position, position + by, _SLIDES))
+        # Most steps meet nothing; on the CPU it costs nothing to look which ones do.
+        picks = position.device.type == "cpu"
+        return self._within_rims(self._slide(position, position + by, _SLIDES, picks=picks))
 
-    def _slide(self, here: Tensor, goal: Tensor, slides: int) -> Tensor:
-        """Where steps from `here` towards `goal` end, both float32 [N, 2]."""
+    def _slide(self, here: Tensor, goal: Tensor, slides: int, *, picks: bool) -> Tensor:
+        """Where steps from `here` towards `goal` end, both float32 [N, 2]; the same whether it
+        picks the lanes that meet a wall or goes on with all of them."""
         share, wall, behind = self._first_wall(here, goal)
         meets = share <= 1.0
-        if here.device.type == "cpu":
-            # Most steps meet nothing, and looking costs nothing here.
-            lanes = meets.nonzero()[:, 0]
-            if not len(lanes):
-                return goal
-            at, to, share, wall, behind = (
-                value[lanes] for value in (here, goal, share, wall, behind)
-            )
-            return goal.index_copy(0, lanes, self._along_wall(at, to, share, wall, behind, slides))
-        slid = self._along_wall(here, goal, share.clamp_max(1.0), wall, behind, slides)
-        return torch.where(meets[:, None], slid, goal)
-
-    def _along_wall(
-        self, here: Tensor, goal: Tensor, share: Tensor, wall: Tensor, behind: Tensor, slides: int
-    ) -> Tensor:
-        """The rest of steps that meet a wall."""
-        if slides == 0:
-            return here
-        stop = here + (goal - here) * share[:, None]
-        return self._slide(stop, goal - behind[:, None] * self.inward[wall], slides - 1)
+        lanes = meets.nonzero()[:, 0] if picks else torch.arange(len(here), device=here.device)
+        if slides == 0 or not len(lanes):
+            return torch.where(meets[:, None], here, goal)
+        at, to, wall = here[lanes], goal[lanes], wall[lanes]
+        stop = at + (to - at) * share[lanes].clamp_max(1.0)[:, None]
+        along = to - behind[lanes, None] * self.inward[wall]
+        slid = self._slide(stop, along, slides - 1, picks=picks)
+        return torch.where(meets[:, None], goal.index_copy(0, lanes, slid), goal)
 
     def _within_rims(self, goal: Tensor) -> Tensor:
         for rim in self.rims:
