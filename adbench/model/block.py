@@ -1,10 +1,12 @@
 """One transformer block.
 
-B rows or lanes, T tokens, D width, H heads, d = D / H head width, F hidden width.
+B rows or lanes, T tokens, Q of them that ask, D width, H heads, d = D / H head width, F hidden
+width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, cast
 
 from torch import Tensor, nn
@@ -12,6 +14,8 @@ from torch.nn import functional as F
 
 from adbench.model.cache import Attend
 from adbench_kernels import BlockWeights
+
+AttendAsked = Callable[[Tensor, Tensor], Tensor]
 
 
 class Block(nn.Module):
@@ -62,16 +66,37 @@ class Block(nn.Module):
             x: [B, T, D].
             attend: how tokens see each other: over rows in training, through a ring when acting.
         """
-        if self.pre_norm:
-            x = x + self._drop(self._attention(self.attention_norm(x), attend))
-            return x + self._drop(self._network(self.hidden_norm(x)))
-        x = cast(Tensor, self.attention_norm(x + self._drop(self._attention(x, attend))))
-        return cast(Tensor, self.hidden_norm(x + self._drop(self._network(x))))
-
-    def _attention(self, x: Tensor, attend: Attend) -> Tensor:
+        seen = self.attention_norm(x) if self.pre_norm else x
         batch, length, width = x.shape
-        qkv = self.qkv(x).view(batch, length, 3 * self.heads, width // self.heads)
-        return cast(Tensor, self.attention_out(attend(qkv).reshape(batch, length, width)))
+        qkv = self.qkv(seen).view(batch, length, 3 * self.heads, width // self.heads)
+        return self._take_in(x, attend(qkv))
+
+    def ask(self, x: Tensor, attend: AttendAsked, asked: slice) -> Tensor:
+        """The stream after this block at the tokens that ask, [B, Q, D]: what a last layer needs.
+
+        Equal to picking them from `forward`, at the cost of keys and values alone for the others.
+
+        Args:
+            x: [B, T, D].
+            attend: from queries of those who ask [B, Q, H, d], and keys and values of H heads each
+                of all tokens [B, T, 2 H, d], to [B, Q, H, d].
+            asked: which tokens ask.
+        """
+        seen = self.attention_norm(x) if self.pre_norm else x
+        batch, length, width = x.shape
+        q = F.linear(seen[:, asked], self.qkv.weight[:width])
+        kv = F.linear(seen, self.qkv.weight[width:])
+        q = q.view(batch, -1, self.heads, width // self.heads)
+        kv = kv.view(batch, length, 2 * self.heads, width // self.heads)
+        return self._take_in(x[:, asked], attend(q, kv))
+
+    def _take_in(self, x: Tensor, heads: Tensor) -> Tensor:
+        branch = self._drop(self.attention_out(heads.flatten(2)))
+        if self.pre_norm:
+            x = x + branch
+            return x + self._drop(self._network(self.hidden_norm(x)))
+        x = cast(Tensor, self.attention_norm(x + branch))
+        return cast(Tensor, self.hidden_norm(x + self._drop(self._network(x))))
 
     def _network(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.hidden_out(F.gelu(self.hidden_in(x))))

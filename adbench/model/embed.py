@@ -4,10 +4,13 @@ B rows, L transition tokens a row, T vectors a row, D width, A actions.
 
     transition   one vector a token: observation + previous action + previous reward + ending;
                  T = L
-    interleaved  three vectors a token: a[t-1], r[t-1] with the ending, o[t], as in the paper.
-                 At an episode's first token there is no a[t-1] and no r[t-1]: those two are left
-                 out and the row closes up, so that positions have no gaps; T = 3 L, and what
-                 is over at a row's end is padding
+    interleaved  three vectors a token: a[t-1], r[t-1] with the ending, o[t], as in the paper;
+                 T = 3 L. At an episode's first token, where there is no a[t-1] and no r[t-1],
+                 two learned vectors say so
+
+Every token makes equally many vectors. So the one at which its prediction is read, its last, lies
+at a fixed stride: the last layer asks there and nowhere else, and a window of W tokens holds W
+tokens wherever episodes begin.
 """
 
 from __future__ import annotations
@@ -32,13 +35,10 @@ class Vectors:
 
     Attributes:
         x: [B, T, D]; past a row's `count` it is padding.
-        asked: where each transition token's prediction is read, int64 [B, L]; none: token i at
-            vector i.
         count: vectors that are real, int64 [B].
     """
 
     x: Tensor
-    asked: Tensor | None
     count: Tensor
 
 
@@ -100,16 +100,10 @@ class TokenEmbedding(nn.Module):
         outcome = facts @ self.reward_and_ending
         if self.layout == "transition":
             x = self._blank_some(observation + action + outcome)
-            return Vectors(self.dropout(x), None, valid.sum(1))
-        parts = self._blank_some(torch.stack((action, outcome, observation), 2))  # [B, L, 3, D]
-        inside = valid & ~first
-        kept = torch.stack((inside, inside, valid), 2).flatten(1)  # [B, 3 L]
-        # A stable sort of "left out" brings the kept vectors to the front in their order.
-        source = kept.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
-        x = parts.flatten(1, 2).gather(1, source[..., None].expand(-1, -1, parts.shape[-1]))
-        ends = kept.cumsum(1)
-        asked = (ends[:, 2::3] - 1).clamp(min=0)
-        return Vectors(self.dropout(x), asked, ends[:, -1])
+        else:
+            parts = torch.stack((action, outcome, observation), 2)  # [B, L, 3, D]
+            x = self._blank_some(parts).flatten(1, 2)
+        return Vectors(self.dropout(x), valid.sum(1) * TOKENS_PER_STEP[self.layout])
 
     def _blank_some(self, x: Tensor) -> Tensor:
         if not self.training or self.token_mask == 0.0:
@@ -118,8 +112,6 @@ class TokenEmbedding(nn.Module):
         return torch.where(chosen[..., None], self.blank.to(x.dtype), x)
 
 
-def pick(x: Tensor, at: Tensor | None) -> Tensor:
-    """Rows of x [B, T, D] at int64 [B, L], as [B, L, D]; all of them where `at` is none."""
-    if at is None:
-        return x
+def pick(x: Tensor, at: Tensor) -> Tensor:
+    """Rows of x [B, T, D] at int64 [B, L], as [B, L, D]."""
     return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))

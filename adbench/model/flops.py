@@ -11,7 +11,8 @@ def forward_flops(model: ModelConfig, train: TrainConfig, num_actions: int) -> f
 
     Matrix products of blocks and head, a multiplication and an addition counted as two; what
     observation encoders, normalisers and activations add is left out. Attention counts the pairs
-    of query and key that the band lets see each other, not the whole square.
+    of query and key that the band lets see each other, not the whole square. The last layer asks
+    once a transition token; the other vectors give it keys and values alone.
 
     Args:
         model: its sizes and layout.
@@ -20,10 +21,12 @@ def forward_flops(model: ModelConfig, train: TrainConfig, num_actions: int) -> f
     """
     vectors = TOKENS_PER_STEP[model.layout]
     row, window = train.row_steps * vectors, train.window_steps * vectors
-    weights = 4 * model.width**2 + 2 * model.width * model.feedforward
     seen = _mean_seen(row, min(row, window))
-    a_vector = 2 * model.layers * (weights + 2 * model.width * seen)
-    return vectors * a_vector + 2 * model.width * num_actions
+    kept = 2 * model.width**2  # to keys and values
+    asked = 2 * model.width**2 + 2 * model.width * (model.feedforward + seen)
+    askers = vectors * (model.layers - 1) + 1
+    blocks = vectors * model.layers * kept + askers * asked
+    return 2 * blocks + 2 * model.width * num_actions
 
 
 def training_flops(model: ModelConfig, train: TrainConfig, num_actions: int) -> float:

@@ -19,7 +19,7 @@ from adbench.model.block import Block
 from adbench.model.cache import ModelCache
 from adbench.model.embed import TOKENS_PER_STEP, TokenEmbedding, pick
 from adbench.tokens import Tokens
-from adbench_kernels import rotary_attention, rotary_turns
+from adbench_kernels import rotary_attention, rotary_turns, strided_rotary_attention
 
 # An episode's end brings two tokens at once: its final observation and the next episode's first.
 STEPS_AT_ONCE = 2
@@ -74,11 +74,7 @@ class DistillationModel(nn.Module):
 
     @property
     def window_tokens(self) -> int:
-        """Vectors that a query sees: `window_steps` times `tokens_per_step`.
-
-        Interleaved, an episode's first token is one vector, not three, so the window then reaches a
-        little further back than `window_steps` transition tokens.
-        """
+        """Vectors that a query sees: `window_steps` times `tokens_per_step`."""
         return self.window_steps * self.tokens_per_step
 
     @property
@@ -118,9 +114,28 @@ class DistillationModel(nn.Module):
         def attend(qkv: Tensor) -> Tensor:
             return rotary_attention(qkv, turns, window=window, dropout=dropout)
 
-        for block in self.blocks:
+        # Predictions are read at each token's last vector.
+        first, stride = self.tokens_per_step - 1, self.tokens_per_step
+
+        def attend_asked(q: Tensor, kv: Tensor) -> Tensor:
+            return strided_rotary_attention(
+                q,
+                kv,
+                turns,
+                query_offset=first,
+                query_stride=stride,
+                window=window,
+                dropout=dropout,
+            )
+
+        *others, last = cast(list[Block], list(self.blocks))
+        for block in others:
             x = block(x, attend)
-        return self._predict(pick(x, vectors.asked))
+        if stride == 1:
+            x = last(x, attend)
+        else:
+            x = last.ask(x, attend_asked, slice(first, None, stride))
+        return self._predict(x)
 
     def new_cache(
         self,
@@ -212,7 +227,8 @@ class DistillationModel(nn.Module):
     def _turns(self, positions: Tensor, x: Tensor) -> Tensor:
         if self.positions is not None:  # learned ones came in with x; nothing turns at 0
             positions = torch.zeros_like(positions)
-        return rotary_turns(positions, self.config.width // self.config.heads, x.dtype)
+        dtype = torch.promote_types(x.dtype, torch.float32)  # finer than 16-bit weights
+        return rotary_turns(positions, self.config.width // self.config.heads, dtype)
 
     def _predict(self, x: Tensor) -> Tensor:
         logits = self.head(self.norm(x))

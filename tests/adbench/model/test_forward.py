@@ -13,10 +13,18 @@ from torch import Tensor
 from adbench.config import ModelConfig, RunConfig, TrainConfig
 from adbench.errors import ConfigError, UsageError
 from adbench.model import DistillationModel, forward_flops, training_flops
+from adbench.model.block import Block
 from adbench.tokens import NO_ACTION, Tokens
+from adbench_kernels import rotary_attention, rotary_turns
 
 MakeModel = Callable[..., DistillationModel]
 MakeHistory = Callable[..., Tokens]
+
+ASKING_ERROR = 1e-9
+"""Float64; sums of fewer rows are taken in another order, which leaves 1e-15."""
+
+BFLOAT16_ERROR = 0.05
+"""Of the largest: a few dozen roundings of 2^-9 each on the way."""
 
 LAYOUTS = pytest.mark.parametrize("layout", ["transition", "interleaved"])
 
@@ -89,24 +97,85 @@ def test_padding_and_neighbours_do_not_matter(
 
 
 @torch.no_grad()
-def test_interleaved_rows_leave_out_what_an_episode_s_first_token_lacks(
+def test_interleaved_rows_hold_three_vectors_of_every_token(
     model: MakeModel, history: MakeHistory
 ) -> None:
     net, tokens = model(layout="interleaved").double(), history(3, 15, ends=0.3)
-    vectors = net.embed(tokens, tokens.valid)
+    valid = torch.arange(15) < torch.tensor([15, 9, 1])[:, None]
+    vectors = net.embed(tokens, valid)
+    assert vectors.count.tolist() == [45, 27, 3]
     for row in range(3):
-        expected = []
         for at in range(15):
             one = part(tokens, row, at, at + 1)
-            # A lone token gives its own vectors: a, r, o, or o alone.
             lone = net.embed(one, one.valid)
-            expected.append(lone.x[0, : lone.count[0]])
-            assert lone.count[0] == (1 if one.first.item() else 3)
-            # The prediction is read at the observation, the last of them.
-            assert torch.equal(vectors.x[row, vectors.asked[row, at]], expected[-1][-1])
-        laid = torch.cat(expected)
-        assert vectors.count[row] == len(laid)
-        assert torch.equal(vectors.x[row, : len(laid)], laid)
+            assert torch.equal(vectors.x[row, 3 * at : 3 * at + 3], lone.x[0])
+    action, outcome = net.embed.previous_action.weight[0], net.embed.reward_and_ending[1]
+    starts = vectors.x.unflatten(1, (-1, 3))[tokens.first]
+    assert len(starts) > 3
+    assert torch.allclose(starts[:, 0], action.expand_as(starts[:, 0]))
+    assert torch.allclose(starts[:, 1], outcome.expand_as(starts[:, 1]))
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_asking_only_where_an_action_is_predicted_changes_nothing(
+    model: MakeModel,
+    history: MakeHistory,
+    monkeypatch: pytest.MonkeyPatch,
+    norm: str,
+    layers: int,
+) -> None:
+    net = model(layout="interleaved", norm=norm, layers=layers).double()
+    tokens = history(2, 17, ends=0.3)
+    drawn = torch.randn(2, 17, 5, generator=torch.Generator().manual_seed(0)).double()
+
+    def gradients() -> tuple[Tensor, list[Tensor]]:
+        logits = net(tokens)
+        return logits.detach(), list(
+            torch.autograd.grad(logits, list(net.parameters()), drawn, allow_unused=True)
+        )
+
+    def everywhere(self: Block, x: Tensor, attend: object, asked: slice) -> Tensor:
+        turns = rotary_turns(torch.arange(x.shape[1]), x.shape[-1] // self.heads, x.dtype)
+        out: Tensor = self(x, lambda qkv: rotary_attention(qkv, turns, window=net.window_tokens))
+        return out[:, asked]
+
+    few, few_gradients = gradients()
+    monkeypatch.setattr(Block, "ask", everywhere)
+    all_of_them, all_gradients = gradients()
+    assert (few - all_of_them).abs().max() < ASKING_ERROR
+    named = zip(net.named_parameters(), few_gradients, all_gradients, strict=True)
+    for (name, _), ours, theirs in named:
+        if name == "embed.blank":  # in training alone
+            continue
+        assert theirs.abs().max() > 0, name
+        assert (ours - theirs).abs().max() < ASKING_ERROR * theirs.abs().max(), name
+
+
+def test_the_last_layer_works_for_no_others_than_those_who_ask(
+    model: MakeModel, history: MakeHistory
+) -> None:
+    net = model(layout="interleaved", layers=2)
+    rows: list[int] = []
+    for block in net.blocks:
+        assert isinstance(block, Block)
+        block.hidden_in.register_forward_hook(lambda _m, x, _y: rows.append(x[0].shape[1]))
+    net(history(1, 10))
+    assert rows == [30, 10]
+
+
+@LAYOUTS
+@torch.no_grad()
+def test_a_window_holds_as_many_tokens_wherever_episodes_begin(
+    model: MakeModel, history: MakeHistory, layout: str
+) -> None:
+    net = model(layout=layout, layers=1).double()
+    tokens = history(1, 30, ends=0.5)
+    logits, other = net(tokens), net(changed(tokens, 10, observation=3))
+    moved = (logits != other).any(-1)[0].nonzero()[:, 0]
+    # Of token 10 the observation comes last: it is seen until it is the window's oldest vector.
+    last = 10 + net.window_steps - 1
+    assert (moved.min(), moved.max()) == (10, last)
 
 
 @LAYOUTS
@@ -226,6 +295,38 @@ def test_parameters_and_operations_are_what_arithmetic_says(model: MakeModel) ->
     weights = 2 * (4 * 16 * 16 + 2 * 16 * 32)
     assert forward_flops(config, train, 5) == 3 * (weights + pairs) + 2 * 16 * 5
     assert training_flops(config, train, 5) == 3 * forward_flops(config, train, 5)
+
+
+def test_a_last_layer_that_asks_at_a_third_costs_less(model: MakeModel) -> None:
+    sizes = {"width": 16, "heads": 2, "feedforward": 32, "layout": "interleaved"}
+    train = TrainConfig(window_steps=2, sequence_steps=4)
+    one, two = (forward_flops(ModelConfig(layers=n, **sizes), train, 5) for n in (1, 2))
+    # Queries of a row of 12 see 1 to 6 keys, then 6 each.
+    pairs = 2 * 2 * 16 * (21 + 6 * 6) / 12
+    keys_and_values = 2 * 2 * 16 * 16
+    asking = pairs + 2 * (2 * 16 * 16 + 2 * 16 * 32)
+    assert one == 3 * keys_and_values + asking + 2 * 16 * 5
+    assert two - one == 3 * (keys_and_values + asking)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("how", ["autocast", "weights"])
+def test_sixteen_bits_are_enough_for_a_prediction_and_every_gradient(
+    model: MakeModel, history: MakeHistory, layout: str, how: str
+) -> None:
+    net, tokens = model(layout=layout, width=32), history(2, 14)
+    exact = net(tokens)
+    if how == "weights":
+        net = net.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+        logits = net(tokens)
+    assert logits.dtype is torch.float32
+    assert (logits - exact).abs().max() < BFLOAT16_ERROR * exact.abs().max()
+    logits.square().sum().backward()
+    for name, weight in net.named_parameters():
+        if name != "embed.blank":
+            assert weight.grad is not None, name
+            assert weight.grad.isfinite().all(), name
 
 
 @LAYOUTS
