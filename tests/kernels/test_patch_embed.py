@@ -86,7 +86,8 @@ def test_frames_need_not_lie_side_by_side(draw: Draw, agree: Agree) -> None:
 
 def test_half_precision_weights_have_float32_sums(draw: Draw, agree: Agree) -> None:
     weight, bias = draw(7, 48).bfloat16(), draw(7).bfloat16()
-    images, options = frames(3, 8, 8, 3), {"patch": 4, "mean": 0.5, "std": 0.25}
+    images = frames(3, 8, 8, 3)
+    options: dict[str, Any] = {"patch": 4, "mean": 0.5, "std": 0.25}
     out = patch_embed(images, weight, bias, **options, implementation="blocked")
     exact = patch_embed(images, weight.double(), bias.double(), **options)
     assert out.dtype is torch.bfloat16
@@ -114,9 +115,15 @@ def test_no_frames_give_no_embeddings(implementation: Implementation, draw: Draw
 
 
 def test_bytes_are_all_that_is_kept_for_the_backward_pass(draw: Draw) -> None:
-    images, kept = frames(2, 8, 8, 3), []
+    images = frames(2, 8, 8, 3)
+    kept: list[Tensor] = []
     weight = draw(7, 48).requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x):
+
+    def keep(x: Tensor) -> Tensor:
+        kept.append(x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         patch_embed(images, weight, patch=4, implementation="blocked")
     assert [x.data_ptr() for x in kept] == [images.data_ptr()]
 

@@ -84,7 +84,7 @@ def _parts(frames: Tensor, patch: int, dtype: torch.dtype) -> Iterator[tuple[sli
     at_once = max(1, _PIXELS_AT_ONCE // max(1, height * width * channels))
     for start in range(0, len(frames), at_once):
         part = slice(start, start + at_once)
-        x_NypxqC = frames[part].unflatten(2, (-1, patch)).unflatten(1, (-1, patch))
+        x_NypxqC = frames[part].reshape(-1, height // patch, patch, width // patch, patch, channels)
         # The one copy: bytes in another order, as floats.
         x_NyxpqC = x_NypxqC.transpose(2, 3).to(dtype, memory_format=torch.contiguous_format)
         yield part, x_NyxpqC.flatten(3).flatten(0, 2)

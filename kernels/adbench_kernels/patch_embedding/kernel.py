@@ -15,6 +15,9 @@ A float32 weight enters as three bfloat16 pieces of 8 bits each, which together 
 three tensor-core products at bfloat16 speed, as exact as float32 arithmetic.
 """
 
+# What is called here are Triton's functions; their arguments are pointers and blocks, not Python's.
+# mypy: disable-error-code="no-untyped-def"
+
 from __future__ import annotations
 
 import triton

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adbench_kernels.choice import arch
 from adbench_kernels.configs import Tile, tile
+from adbench_kernels.devices import launching_on
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -61,25 +62,27 @@ def forward(
     patches = geometry["PATCHES"]
     out = torch.empty(len(frames), patches, embedding, dtype=dtype, device=frames.device)
     rows = len(frames) * patches
+    weight = weight if weight.stride(1) == 1 else weight.contiguous()
     if rows == 0 or embedding == 0:
         return out
     table, scale, centre = _normalisation(tuple(mean), tuple(std), patch, frames.device)
     pieces, compute = _pieces(dtype)
     folded = torch.empty(pieces, embedding, inner, dtype=compute, device=frames.device)
     shift = torch.empty(embedding, dtype=torch.float32, device=frames.device)
-    kernel.patch_fold[(-(-embedding // _FOLD_BLOCK_E),)](
-        weight, shift if bias is None else bias.contiguous(), table, folded, shift,
-        embedding, scale, weight.stride(0),
-        INNER=inner, PIECES=pieces, HAS_BIAS=bias is not None,
-        BLOCK_E=_FOLD_BLOCK_E, BLOCK_K=_FOLD_BLOCK_K, num_warps=4, **_OPTIONS,
-    )  # fmt: skip
     blocks = _tile("patch_forward", frames, dtype)
     blocks = blocks._replace(block_n=min(blocks.block_n, _padded(embedding)))
     grid = (-(-rows // blocks.block_m) * -(-embedding // blocks.block_n),)
-    kernel.patch_project[grid](
-        frames, folded, shift, out, rows, embedding, scale, centre,
-        **geometry, PIECES=pieces, **_shape(blocks),
-    )  # fmt: skip
+    with launching_on(frames.device):
+        kernel.patch_fold[(-(-embedding // _FOLD_BLOCK_E),)](
+            weight, shift if bias is None else bias.contiguous(), table, folded, shift,
+            embedding, scale, weight.stride(0),
+            INNER=inner, PIECES=pieces, HAS_BIAS=bias is not None,
+            BLOCK_E=_FOLD_BLOCK_E, BLOCK_K=_FOLD_BLOCK_K, num_warps=4, **_OPTIONS,
+        )  # fmt: skip
+        kernel.patch_project[grid](
+            frames, folded, shift, out, rows, embedding, scale, centre,
+            **geometry, PIECES=pieces, **_shape(blocks),
+        )  # fmt: skip
     return out
 
 
@@ -126,15 +129,16 @@ def backward(
     splits = -(-rows // rows_a_split)
     partial = torch.empty(splits, embedding, inner, **options)
     sums = torch.empty(splits, embedding, **options)
-    kernel.patch_gradient[(splits * tiles,)](
-        grad_out, frames, partial, sums, rows, rows_a_split, embedding, centre,
-        stride_grad=grad_out.stride(0), **geometry,
-        PIECES=_pieces(grad_out.dtype)[0], **_shape(blocks),
-    )  # fmt: skip
-    kernel.patch_finish[(-(-embedding * inner // _FINISH_BLOCK),)](
-        partial, sums, table, grad_weight, grad_bias, splits, embedding, scale,
-        INNER=inner, BLOCK=_FINISH_BLOCK, num_warps=4, **_OPTIONS,
-    )  # fmt: skip
+    with launching_on(frames.device):
+        kernel.patch_gradient[(splits * tiles,)](
+            grad_out, frames, partial, sums, rows, rows_a_split, embedding, centre,
+            stride_grad=grad_out.stride(0), **geometry,
+            PIECES=_pieces(grad_out.dtype)[0], **_shape(blocks),
+        )  # fmt: skip
+        kernel.patch_finish[(-(-embedding * inner // _FINISH_BLOCK),)](
+            partial, sums, table, grad_weight, grad_bias, splits, embedding, scale,
+            INNER=inner, BLOCK=_FINISH_BLOCK, num_warps=4, **_OPTIONS,
+        )  # fmt: skip
     return grad_weight, grad_bias
 
 

@@ -11,6 +11,9 @@ moves 12 at least, and past a few hundred tokens its arithmetic outweighs both. 
 block load everything once: only there would turning on load save the pass and repeat nothing.
 """
 
+# What is called here are Triton's functions; their arguments are pointers and blocks, not Python's.
+# mypy: disable-error-code="no-untyped-def"
+
 from __future__ import annotations
 
 import triton

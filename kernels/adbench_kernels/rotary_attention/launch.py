@@ -11,6 +11,7 @@ from torch import Tensor
 
 from adbench_kernels.choice import arch
 from adbench_kernels.configs import tile
+from adbench_kernels.devices import launching_on
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 128
@@ -155,9 +156,10 @@ def _turn(x: Tensor, turns: Tensor, out: Tensor, back: bool) -> None:
     )
     padded = 1 << (width - 1).bit_length()
     block_h = max(1, blocks.block_n // padded)
-    kernel.turn[(batch * -(-tokens // blocks.block_m), -(-heads // block_h))](
-        x, turns, out, tokens, heads,
-        *x.stride()[:3], *out.stride()[:3], turns.stride(0),
-        BACK=back, D=width, BLOCK_D=padded, BLOCK_M=blocks.block_m, BLOCK_H=block_h,
-        num_warps=blocks.num_warps, num_stages=blocks.num_stages, **_OPTIONS,
-    )  # fmt: skip
+    with launching_on(x.device):
+        kernel.turn[(batch * -(-tokens // blocks.block_m), -(-heads // block_h))](
+            x, turns, out, tokens, heads,
+            *x.stride()[:3], *out.stride()[:3], turns.stride(0),
+            BACK=back, D=width, BLOCK_D=padded, BLOCK_M=blocks.block_m, BLOCK_H=block_h,
+            num_warps=blocks.num_warps, num_stages=blocks.num_stages, **_OPTIONS,
+        )  # fmt: skip
