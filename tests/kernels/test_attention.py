@@ -157,6 +157,44 @@ def test_a_query_that_sees_nothing_gives_zero_and_no_gradient(name: Any, draw: D
         assert lse[0, :, 41:].isfinite().all()
 
 
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize(("batch", "queries", "keys"), [(0, 5, 5), (2, 0, 5), (2, 0, 0)])
+def test_nothing_to_do_gives_empty_results_and_zero_gradients(
+    batch: int, queries: int, keys: int, kind: str, name: Any
+) -> None:
+    q = torch.full((batch, queries, 4, 8), torch.nan, requires_grad=True)
+    k, v = (torch.full((batch, keys, 2, 8), torch.nan, requires_grad=True) for _ in range(2))
+    if kind == "kv_start":
+        starts = torch.zeros(batch, queries, dtype=torch.int64)
+        intervals: Intervals | None = Intervals.from_kv_start(starts, keys)
+    else:
+        intervals, _ = mask(kind, batch, keys)
+    out = attention(q, k, v, intervals=intervals, implementation=name)
+    assert out.shape == q.shape
+    for x, grad in zip((q, k, v), gradients(out, (q, k, v), torch.ones_like(out)), strict=True):
+        assert torch.equal(grad, torch.zeros_like(x))
+    if name in WITH_LSE:
+        out, lse = attention(q, k, v, intervals=intervals, return_lse=True, implementation=name)
+        assert (out.shape, lse.shape) == (q.shape, (batch, 4, queries))
+        grads = attention_backward(out, q, k, v, out, lse, intervals=intervals, implementation=name)
+        for x, grad in zip((q, k, v), grads, strict=True):
+            assert torch.equal(grad, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_autocast_lowers_the_inputs_as_for_attention_of_torch(name: Any, draw: Draw) -> None:
+    q, k, v = (draw(2, 65, 2, 16, dtype=torch.float32).requires_grad_() for _ in range(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = attention(q, k.bfloat16(), v, intervals=Intervals.window(9), implementation=name)
+        assert out.dtype == torch.bfloat16
+        exact = attention(q.double(), k.double(), v.double(), intervals=Intervals.window(9))
+        assert exact.dtype == torch.float64
+    (dq,) = torch.autograd.grad(out.sum(), q)
+    assert dq.dtype == torch.float32
+    assert (out - exact).abs().max() <= 2 * BFLOAT16_ERROR  # scores may be rounded too
+
+
 @pytest.mark.parametrize("name", ["reference", "blocked"])
 @pytest.mark.parametrize("kind", MASKS)
 def test_backward_from_out_and_lse_equals_autograd(

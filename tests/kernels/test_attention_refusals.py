@@ -70,6 +70,22 @@ def test_backward_refuses_wrong_shapes(argument: str) -> None:
         attention_backward(q=q, k=k, v=v, **given)
 
 
+@pytest.mark.parametrize(
+    ("argument", "wrong"),
+    [
+        ("grad_out", torch.zeros(2, 5, 4, 8).double()),
+        ("out", torch.zeros(2, 5, 4, 8, device="meta")),
+        ("lse", torch.zeros(2, 4, 5).bfloat16()),
+        ("lse", torch.zeros(2, 4, 5, device="meta")),
+    ],
+)
+def test_backward_refuses_another_dtype_or_device(argument: str, wrong: torch.Tensor) -> None:
+    q, k, v = inputs().values()
+    given = {"grad_out": q, "out": q, "lse": torch.zeros(2, 4, 5), argument: wrong}
+    with pytest.raises(ValueError, match=f"^{argument}: must be torch.float32 .*on cpu.*; got "):
+        attention_backward(q=q, k=k, v=v, **given)
+
+
 def test_backward_has_no_sdpa() -> None:
     q, k, v = inputs().values()
     with pytest.raises(ImplementationUnavailableError, match="attention_backward has no"):
