@@ -216,8 +216,9 @@ def attention_dkdv(
         p_qh = p_q + row * stride_qb + head_q * stride_qh
         p_gh = p_grad + row * stride_gb + head_q * stride_gh
         o_stat = (row * key_heads * GROUP + head_q) * num_queries
-        # Both ends in one loop: the masked body is there once.
-        for i in range(0, edge + tail):
+        # Both ends in one loop: the masked body is there once. Loads ahead of two loops inside a
+        # third would take more registers than there are.
+        for i in tl.range(0, edge + tail, num_stages=1):
             begin = tl.where(i < edge, low + i * BLOCK_M, rest + (i - edge) * BLOCK_M)
             stop = tl.where(i < edge, whole, high)
             b_dk, b_dv = _key_step(
