@@ -40,6 +40,7 @@ FLAT_COLUMNS = 13  # height faces corners, u: a b c, v: a b c, red green blue te
 A, B, FROM, TO, TOP, BOTTOM, U, U_ACROSS, U_MORE, V, V_ACROSS, V_MORE, V_DOWN = range(13)
 KEPT = 13
 RED, GREEN, BLUE, TEXTURE = range(4)
+PAINTED = 4
 
 
 @numba.njit(error_model="numpy")
@@ -130,8 +131,9 @@ def keep_flats(
 ) -> Any:
     """Add those of `flats` [F, 13] that the camera may see, with the depths they cover.
 
-    `across` [samples] is where in a pixel its samples are; `reach` [., 2, samples, W] gets
-    1 / depth of the near and of the far end along every column, 0 where there is nothing.
+    `across` [samples] is where in a pixel its samples are; `reach` [. 2 samples, W] gets,
+    for each flat, 1 / depth of the near and then of the far end along every sample's column; the
+    far end's is 0 where there is nothing.
     """
     eye_x, eye_y, eye_z, cos, sin, slope = view
     half_width = F(0.5) * F(width)
@@ -140,9 +142,11 @@ def keep_flats(
         drop = flat[0] - eye_y
         if drop * flat[1] >= ZERO:
             continue
-        near, far = reach[count, 0], reach[count, 1]
-        near[:] = NEAREST
-        far[:] = ZERO
+        samples = across.shape[0]
+        near, far = 2 * count * samples, (2 * count + 1) * samples
+        for s in range(samples):
+            for j in range(width):
+                reach[near + s, j], reach[far + s, j] = NEAREST, ZERO
         begin, end = F(width), ZERO
         last = np.int64(flat[2]) - 1
         x0, z0 = corners[k, last, 0] - eye_x, corners[k, last, 1] - eye_z
@@ -156,12 +160,12 @@ def keep_flats(
                 ends, more = (far, ONE - OVERLAP) if side > 0 else (near, ONE + OVERLAP)
                 if side > 0:
                     begin, end = min(begin, x_from), max(end, x_to)
-                for s in range(across.shape[0]):
+                for s in range(samples):
                     j0 = np.int64(max(ZERO, np.ceil(x_from - across[s])))
                     j1 = np.int64(min(F(width), np.ceil(x_to - across[s])))
                     start, step = (a + b * across[s]) * more, b * more
                     for j in range(j0, j1):
-                        ends[s, j] = start + step * F(j)
+                        reach[ends + s, j] = start + step * F(j)
             f0, r0 = f1, r1
         if begin >= end:
             continue
@@ -183,11 +187,12 @@ def keep_flats(
     return count
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(error_model="numpy", forceinline=True)
 def look(
     x: Any,
     column: Any,
     sample: Any,
+    samples: Any,
     walls: Any,
     num_walls: Any,
     flats: Any,
@@ -209,10 +214,10 @@ def look(
     nearness[:] = ZERO
     seen[:] = 0
     for k in range(num_flats):
-        far = reach[k, 1, sample, column]
+        far = reach[(2 * k + 1) * samples + sample, column]
         if far <= ZERO:
             continue
-        near = min(reach[k, 0, sample, column], NEAREST)
+        near = min(reach[2 * k * samples + sample, column], NEAREST)
         drop = flats[k, TOP]
         at_far, at_near = first_row - drop * far, first_row - drop * near
         begin = np.int64(max(ZERO, min(np.ceil(min(at_far, at_near)), height)))

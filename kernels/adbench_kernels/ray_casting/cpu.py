@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from adbench_kernels.cpu.emit import WIDTH
 from adbench_kernels.cpu.threads import share as share_among_threads
 from adbench_kernels.ray_casting import columns, rows, shading
 from adbench_kernels.ray_casting.camera import SAMPLES, pixel_slope
-from adbench_kernels.ray_casting.columns import KEPT, keep_flats, keep_walls, look
+from adbench_kernels.ray_casting.columns import KEPT, PAINTED, keep_flats, keep_walls, look
 from adbench_kernels.ray_casting.scene import Scene
 from adbench_kernels.ray_casting.shading import POINT, paint
 from adbench_kernels.ray_casting.surfaces import Surfaces
@@ -58,26 +57,29 @@ def raycast(
     else:
         moving = _packed(placed)
     frames = torch.empty(len(camera), height, width, 3, dtype=torch.uint8)
-    offsets = np.array(SAMPLES[samples], F)
-    work = partial(
-        _draw_part,
-        np.ascontiguousarray(camera.numpy()),
-        index.numpy(),
-        moving,
-        fixed,
-        offsets,
-        F(pixel_slope(height)),
-        frames.numpy(),
-    )
+    given = (camera.contiguous().numpy(), index.contiguous().numpy(), *moving, *fixed)
+    pixels = (*_rows_and_columns(height, samples), F(pixel_slope(height)), height, width)
+
+    def work(first: int, end: int) -> None:
+        draw(first, end, *given, *pixels, frames.view(len(camera), 3 * height * width).numpy())
+
     share_among_threads(work, len(camera))
     return frames
 
 
-def _draw_part(
-    camera: Any, index: Any, moving: Any, fixed: Any, offsets: Any, slope: Any, frames: Any,
-    first: int, end: int,
-) -> None:  # fmt: skip
-    draw(first, end, camera, index, *moving, *fixed, offsets, slope, frames)
+def _rows_and_columns(height: int, samples: int) -> tuple[Any, Any, Any]:
+    """Rows up to the middle of the frame, of each sample and last of pixels' middles; 1 / the
+    latter; where in a pixel's width its samples are."""
+    across, down = np.array(SAMPLES[samples], F).T
+    down = np.append(down, F(0.5))
+    above = F(height / 2) - np.arange(_padded(height), dtype=F) - down[:, None]
+    # Nothing flat is seen in a row at the height of the eye, but pixels around it may sample it.
+    middle = np.where(above[-1] == 0.0, F(1e-6), above[-1])
+    return above, F(1.0) / middle, np.ascontiguousarray(across)
+
+
+def _padded(height: int) -> int:
+    return -(-height // WIDTH) * WIDTH
 
 
 def _packed(surfaces: Surfaces) -> tuple[Any, Any, Any]:
@@ -124,32 +126,22 @@ def _kernel(source: str) -> Any:
     def draw(
         first: Any, end: Any, camera: Any, index: Any, moving_walls: Any, moving_flats: Any,
         moving_corners: Any, walls: Any, flats: Any, corners: Any, texels: Any, levels: Any,
-        sizes: Any, sky: Any, offsets: Any, slope: Any, frames: Any,
+        sizes: Any, sky: Any, above: Any, share: Any, across: Any, slope: Any, height: Any,
+        width: Any, frames: Any,
     ) -> None:  # fmt: skip
         _ = len(source)
-        height, width = frames.shape[1], frames.shape[2]
-        samples = offsets.shape[0]
+        samples, padded = across.shape[0], above.shape[1]
         most_walls = walls.shape[1] + moving_walls.shape[1]
         most_flats = flats.shape[1] + moving_flats.shape[1]
-        kept_walls = np.zeros((most_walls, KEPT), F)
-        kept_flats = np.zeros((most_flats, KEPT), F)
-        wall_paints = np.zeros((most_walls, 4), np.int64)
-        flat_paints = np.zeros((most_flats, 4), np.int64)
-        reach = np.zeros((most_flats, 2, samples, width), F)
-        padded = (height + WIDTH - 1) // WIDTH * WIDTH
-        nearness = np.zeros(padded, F)
-        seen = np.zeros((samples, padded), np.int32)
-        # Rows up to the middle of the frame, from samples and from the middles of pixels.
-        above = np.zeros((samples + 1, padded), F)
-        share = np.zeros(height, F)
-        across = np.zeros(samples, F)
-        for i in range(height):
-            for s in range(samples):
-                above[s, i] = F(0.5) * F(height) - F(i) - offsets[s, 1]
-            above[samples, i] = F(0.5) * F(height) - F(i) - F(0.5)
-            share[i] = F(1.0) / above[samples, i] if above[samples, i] != F(0.0) else F(1e6)
-        for s in range(samples):
-            across[s] = offsets[s, 0]
+        # Made here, so that LLVM knows that no two of them overlap. All of them have two
+        # dimensions, because each kind of array costs a quarter of a second of compilation.
+        kept_walls = np.empty((most_walls, KEPT), F)
+        wall_paints = np.empty((most_walls, PAINTED), np.int64)
+        kept_flats = np.empty((most_flats, KEPT), F)
+        flat_paints = np.empty((most_flats, PAINTED), np.int64)
+        reach = np.empty((most_flats * 2 * samples, width), F)
+        nearness = np.empty((1, padded), F)
+        seen = np.empty((samples, padded), np.int32)
         middle = above[samples]
         point = POINT + (samples >> 1)
         half = np.int64(1) << (point - 1)
@@ -172,12 +164,12 @@ def _kernel(source: str) -> Any:
                     moving_flats[n], moving_corners[n], view, width, across, kept_flats,
                     flat_paints, reach, num_flats,
                 )  # fmt: skip
-            frame = frames[n].reshape(-1)
+            frame = frames[n]
             for j in range(width):
                 for s in range(samples):
                     look(
-                        F(j) + across[s], j, s, kept_walls, num_walls, kept_flats, reach, num_flats,
-                        above[s], above[s, 0], height, nearness, seen[s],
+                        F(j) + across[s], j, s, samples, kept_walls, num_walls, kept_flats, reach,
+                        num_flats, above[s], above[s, 0], height, nearness[0], seen[s],
                     )  # fmt: skip
                 i = s = 0
                 sums = (half, half, half)
