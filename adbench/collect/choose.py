@@ -9,19 +9,14 @@ from adbench import plugins
 from adbench.collect.learn import learn_online
 from adbench.collect.plan import numbers_within_tasks
 from adbench.config import RunConfig, Scalar
-from adbench.progress import Progress, Stop, never, silent
+from adbench.progress import Progress, silent
 from adbench.task import TaskFamily
 
 _LEARNERS = 64
 
 
 def choose_source_settings(
-    config: RunConfig,
-    family: TaskFamily,
-    *,
-    seed: int,
-    progress: Progress = silent,
-    stop: Stop = never,
+    config: RunConfig, family: TaskFamily, *, seed: int, progress: Progress = silent
 ) -> dict[str, Scalar]:
     """Settings for `source-best`: those that earn most on the validation tasks while they learn.
 
@@ -34,13 +29,9 @@ def choose_source_settings(
         family: its family.
         seed: keys everything that is random.
         progress: told settings tried, of all.
-        stop: asked now and then whether to give up.
 
     Returns:
         every setting by name, the source's defaults included.
-
-    Raises:
-        Stopped: `stop` said so; nothing is chosen.
     """
     algorithm = plugins.source(config.source.name)
     tasks = family.tasks("validation", config.tasks.validation, seed=config.tasks.split_seed)
@@ -62,7 +53,6 @@ def choose_source_settings(
             learner_ids=numbers_within_tasks(tasks),
             episodes=episodes,
             record=False,
-            stop=stop,
         )
         mean_return = learning.returns.mean(axis=1, dtype=np.float64)
         resolved = algorithm.Settings.parse(settings).model_dump()

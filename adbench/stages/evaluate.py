@@ -144,9 +144,7 @@ def _choice(work: Work, seed: int) -> Step:
     path = work.folder.source_choice(seed)
 
     def do(progress: Progress) -> None:
-        settings = choose_source_settings(
-            work.config, work.family, seed=seed, progress=progress, stop=work.stop
-        )
+        settings = choose_source_settings(work.config, work.family, seed=seed, progress=progress)
         write_text(path, json.dumps({"settings": settings}) + "\n")
 
     return Step(
