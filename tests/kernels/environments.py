@@ -110,7 +110,7 @@ def run(environment: Environment, folder: str, variables: dict[str, str]) -> boo
     """One folder of tests in one environment; whether all passed."""
     command = [
         str(environment.python), "-m", "pytest", f"tests/kernels/{folder}", "-q",
-        "-p", "no:benchmark", "-p", "no:cacheprovider", "--durations", "8",
+        "-p", "no:benchmark", "-p", "no:cacheprovider", "--durations", "8", "--disable-warnings",
         "--numprocesses", "auto", "--maxprocesses", "8", "--dist", "worksteal",
     ]  # fmt: skip
     settings = {

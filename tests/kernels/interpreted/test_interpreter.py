@@ -81,5 +81,20 @@ def test_nan_stays_nan() -> None:
     assert torch.from_numpy(widen(narrow(torch.tensor([torch.nan]).numpy()))).isnan().all()
 
 
+MATRICES = (
+    "test_the_kernels_are_the_definition[",
+    "test_attention_and_gradients_are_those_of_the_definition[",
+    "test_stepping_equals_banded_attention_past_the_wrap_and_across_resets[",
+    "test_embeddings_and_gradients_are_those_of_the_definition[",
+)
+MOST_CASES = 150
+"""At a second each, in two processes: what is left of eight minutes beside everything else."""
+
+
+def test_the_matrices_of_all_kernels_together_stay_few(request: pytest.FixtureRequest) -> None:
+    cases = [item for item in request.session.items if item.name.startswith(MATRICES)]
+    assert len(cases) <= MOST_CASES
+
+
 def test_fresh_memory_is_nan() -> None:
     assert torch.empty(3).isnan().all()

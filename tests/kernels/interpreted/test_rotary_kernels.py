@@ -35,7 +35,7 @@ CASES = pairwise(
         "window": (None, 1, 40),
         "asking": (None, (0, 1), (2, 3), (1, 2)),  # offset, stride; none: all, packed
         "heads": (1, 3),
-        "width": (16, 32, 48, 6, 128),
+        "width": (16, 48, 6, 128),
         "dtype": (torch.float32, torch.float16, torch.bfloat16),
         "place": ("whole", "guarded"),
         "tile": (Tile(16, 64, 4, 1), Tile(32, 16, 4, 1)),
