@@ -1,10 +1,13 @@
-"""The device that kernels are launched on."""
+"""What every launch of a Triton kernel has in common: its device, and options said by name."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+
+LAUNCH_OPTIONS = {"enable_fp_fusion": True}
+"""Asked for by name, since its default changes with Triton's version: it makes multiply-adds."""
 
 
 def launching_on(device: torch.device) -> AbstractContextManager[object]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adbench_kernels.choice import arch
 from adbench_kernels.configs import Tile, tile
-from adbench_kernels.devices import launching_on
+from adbench_kernels.devices import LAUNCH_OPTIONS, launching_on
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -30,9 +30,6 @@ _LEAST_BLOCKS_A_SPLIT = 4
 _FINISH_BLOCK = 512
 _FOLD_BLOCK_E = 16
 _FOLD_BLOCK_K = 64
-
-# Asked for by name, since its default changes with Triton's version: it makes multiply-adds.
-_OPTIONS = {"enable_fp_fusion": True}
 
 
 def forward(
@@ -77,7 +74,7 @@ def forward(
             weight, shift if bias is None else bias.contiguous(), table, folded, shift,
             embedding, scale, weight.stride(0),
             INNER=inner, PIECES=pieces, HAS_BIAS=bias is not None,
-            BLOCK_E=_FOLD_BLOCK_E, BLOCK_K=_FOLD_BLOCK_K, num_warps=4, **_OPTIONS,
+            BLOCK_E=_FOLD_BLOCK_E, BLOCK_K=_FOLD_BLOCK_K, num_warps=4, **LAUNCH_OPTIONS,
         )  # fmt: skip
         kernel.patch_project[grid](
             frames, folded, shift, out, rows, embedding, scale, centre,
@@ -137,7 +134,7 @@ def backward(
         )  # fmt: skip
         kernel.patch_finish[(-(-embedding * inner // _FINISH_BLOCK),)](
             partial, sums, table, grad_weight, grad_bias, splits, embedding, scale,
-            INNER=inner, BLOCK=_FINISH_BLOCK, num_warps=4, **_OPTIONS,
+            INNER=inner, BLOCK=_FINISH_BLOCK, num_warps=4, **LAUNCH_OPTIONS,
         )  # fmt: skip
     return grad_weight, grad_bias
 
@@ -200,5 +197,5 @@ def _shape(blocks: Tile) -> dict[str, int]:
         "BLOCK_K": blocks.block_k,
         "num_warps": blocks.num_warps,
         "num_stages": blocks.num_stages,
-        **_OPTIONS,
+        **LAUNCH_OPTIONS,
     }

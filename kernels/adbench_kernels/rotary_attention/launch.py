@@ -11,13 +11,10 @@ from torch import Tensor
 
 from adbench_kernels.choice import arch
 from adbench_kernels.configs import tile
-from adbench_kernels.devices import launching_on
+from adbench_kernels.devices import LAUNCH_OPTIONS, launching_on
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 128
-
-# Asked for by name, since its default changes with Triton's version: it makes multiply-adds.
-_OPTIONS = {"enable_fp_fusion": True}
 
 
 def turned(x: Tensor, turns: Tensor, back: bool = False) -> Tensor:
@@ -161,5 +158,5 @@ def _turn(x: Tensor, turns: Tensor, out: Tensor, back: bool) -> None:
             x, turns, out, tokens, heads,
             *x.stride()[:3], *out.stride()[:3], turns.stride(0),
             BACK=back, D=width, BLOCK_D=padded, BLOCK_M=blocks.block_m, BLOCK_H=block_h,
-            num_warps=blocks.num_warps, num_stages=blocks.num_stages, **_OPTIONS,
+            num_warps=blocks.num_warps, num_stages=blocks.num_stages, **LAUNCH_OPTIONS,
         )  # fmt: skip

@@ -9,7 +9,6 @@ B batch rows, Q queries, T keys, H query heads, G key heads (H a multiple of G),
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from adbench_kernels.choice import arch
 from adbench_kernels.configs import Tile, tile
+from adbench_kernels.devices import LAUNCH_OPTIONS, launching_on
 from adbench_kernels.interval_attention.triton.backward import (
     attention_dkdv,
     attention_dq,
@@ -35,9 +35,6 @@ CACHE_BYTES = 16 << 20
 _SPAN_BLOCKS = 128  # key blocks a program searches for
 _MAX_OFFSET = 2**31 - 1
 _MAX_ROWS = 256  # of any tile
-
-# Asked for by name, since its default changes with Triton's version: it makes multiply-adds.
-_OPTIONS = {"enable_fp_fusion": True}
 
 
 def forward(
@@ -80,7 +77,7 @@ def forward(
     q, k, v, scale, _ = _operands(q, k, v, scale)
     block = _tile("attention_forward", q, keys)
     blocks = math.ceil(queries / block.block_m)
-    with _on(q.device):
+    with launching_on(q.device):
         attention_forward[(blocks * batch * heads,)](
             q, k, v, kv_start, out, lse,
             *_strides(q), *_strides(k), *_strides(v), *_start_strides(kv_start), *_strides(out),
@@ -137,7 +134,7 @@ def backward(
     q, k, v, scale, turned = _operands(q, k, v, scale)
     given = (_rows(grad_out), q, k, v, _rows(out), lse.contiguous(), kv_start)
     geometry = (width, query_offset, query_stride, scale)
-    with _on(q.device):
+    with launching_on(q.device):
         if k.shape[1] <= SHORT and k.shape[3] <= SHORT_WIDTH:
             _short(*given, *geometry, dq, dk, dv)
         else:
@@ -206,7 +203,7 @@ def _spans(kv_start: Tensor, keys: int, blocks: int, block_n: int) -> Tensor:
     chunks = math.ceil(blocks / _SPAN_BLOCKS)
     attention_spans[(batch * chunks,)](
         kv_start, spans, *kv_start.stride(), chunks, blocks, queries, keys, queries.bit_length(),
-        BLOCK_N=block_n, BLOCK=_SPAN_BLOCKS, num_warps=4, num_stages=1, **_OPTIONS,
+        BLOCK_N=block_n, BLOCK=_SPAN_BLOCKS, num_warps=4, num_stages=1, **LAUNCH_OPTIONS,
     )  # fmt: skip
     return spans
 
@@ -277,7 +274,7 @@ def _options(block: Tile) -> dict[str, Any]:
         "BLOCK_N": block.block_n,
         "num_warps": block.num_warps,
         "num_stages": block.num_stages,
-        **_OPTIONS,
+        **LAUNCH_OPTIONS,
     }
 
 
@@ -286,8 +283,3 @@ def _together(shared: Tensor) -> int:
     return max(
         1, CACHE_BYTES // max(1, 2 * shared.shape[1] * shared.shape[3] * shared.element_size())
     )
-
-
-def _on(device: torch.device) -> AbstractContextManager[object]:
-    """Triton launches on the current device, whatever device its tensors are on."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

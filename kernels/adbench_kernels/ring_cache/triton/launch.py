@@ -7,7 +7,6 @@ parts. Tensors may lie on `meta`, which is how kernels are compiled where there 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import triton
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from adbench_kernels.choice import arch
 from adbench_kernels.configs import tile
+from adbench_kernels.devices import LAUNCH_OPTIONS, launching_on
 from adbench_kernels.ring_cache.triton.append import ring_append
 from adbench_kernels.ring_cache.triton.combine import ring_combine
 from adbench_kernels.ring_cache.triton.decode import ring_decode
@@ -24,9 +24,6 @@ _MOST_WARPS = 8
 _LEAST_ROWS = 16  # of a matrix product on tensor cores
 # Of one program; float32, which has no tensor cores here, keeps its operands in registers.
 _MOST_ROWS = 64
-
-# Asked for by name, since its default changes with Triton's version: it makes multiply-adds.
-_OPTIONS = {"enable_fp_fusion": True}
 
 
 def append(
@@ -61,7 +58,7 @@ def append(
     )
     rows = new * key_heads
     block_m = min(triton.next_power_of_2(rows), max(chosen.block_m, 1))
-    with _on(k.device):
+    with launching_on(k.device):
         ring_append[(lanes, triton.cdiv(rows, block_m))](
             k,
             v,
@@ -79,7 +76,7 @@ def append(
             BLOCK_D=triton.next_power_of_2(width),
             BLOCK_M=block_m,
             num_warps=chosen.num_warps,
-            **_OPTIONS,
+            **LAUNCH_OPTIONS,
         )
 
 
@@ -135,7 +132,7 @@ def decode(
     if parts > 1:
         part_out = q.new_empty((units, parts, rows, width), dtype=torch.float32)
         lse = q.new_empty((units, parts, rows), dtype=torch.float32)
-    with _on(q.device):
+    with launching_on(q.device):
         ring_decode[(units, parts, triton.cdiv(rows, block_m))](
             q,
             None if turns is None else turns.contiguous(),
@@ -156,7 +153,7 @@ def decode(
             # The tile is for as few rows as there can be; with more, each warp would hold more.
             num_warps=min(chosen.num_warps * block_m // least_rows, _MOST_WARPS),
             num_stages=chosen.num_stages,
-            **_OPTIONS,
+            **LAUNCH_OPTIONS,
         )
         if lse is None:
             return out
@@ -170,7 +167,7 @@ def decode(
             **sizes,
             BLOCK_M=block_m,
             num_warps=chosen.num_warps,
-            **_OPTIONS,
+            **LAUNCH_OPTIONS,
         )
     return out
 
@@ -189,8 +186,3 @@ def num_parts(tokens: int, part_tokens: int) -> int:
         return 1
     # To the nearest: W + n - 1 just past a multiple is no reason for a part of n - 1 tokens.
     return min(max(1, round(tokens / part_tokens)), _MOST_PARTS)
-
-
-def _on(device: torch.device) -> AbstractContextManager[object]:
-    """Launch there, not on the device that happens to be current."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
