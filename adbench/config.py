@@ -318,6 +318,9 @@ class RunConfig(UserConfig):
 
     env: str
     """Name of a task family (`adbench list`)."""
+    env_settings: dict[str, Scalar] = Field(default_factory=dict)
+    """The family's own settings, such as the size of its frames; what is not named keeps the
+    family's default."""
     preset: str = "custom"
     """Name of the preset that this configuration began from."""
     seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], Field(min_length=1)] = (0,)

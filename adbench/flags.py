@@ -79,6 +79,8 @@ def _field(
 ) -> tuple[str, Any, bool]:
     """The setting a flag names: its dotted name, its type, whether the flag switches it off."""
     name = flag[2:].replace("-", "_")
+    if get_origin(kinds.get(name)) is dict:
+        raise UsageError(f"{flag} is a group of settings; write {flag}.NAME VALUE.")
     if name in kinds:
         return name, kinds[name], False
     owner, _, last = name.rpartition(".")
@@ -173,11 +175,12 @@ def resolve(env: str, preset: str | None, file: Path | None, flags: dict[str, An
 
 
 def filled(config: RunConfig) -> RunConfig:
-    """The same run with nothing left open: the source's settings in full, and the device.
+    """The same run with nothing left open: the family's and the source's settings in full, and the
+    device.
 
     Raises:
-        UnknownNameError: no such source, or it has no such setting.
-        ConfigError: a setting of the source is out of its range, or the device isn't there.
+        UnknownNameError: no such source, or it or the family has no such setting.
+        ConfigError: a setting is out of its range, or the device isn't there.
     """
     import torch
 
@@ -194,6 +197,7 @@ def filled(config: RunConfig) -> RunConfig:
         )
     best = "cuda" if torch.cuda.is_available() else "cpu"
     return config.with_(
+        env_settings=plugins.family_settings(config.env, config.env_settings),
         source=config.source.with_(settings=full),
         device=best if config.device == "auto" else config.device,
     )

@@ -65,7 +65,7 @@ def carry_out(
         AdbenchError: whatever goes wrong in a stage.
     """
     seconds = Seconds(folder.seconds)
-    _require_room(Work(folder, plugins.family(folder.config.env)), stages)
+    _require_room(Work(folder, plugins.family_of(folder.config)), stages)
     steps = _steps(folder, seconds, stop)
     if stages == ("report",):
         steps = [replace(steps[-1], done=lambda: False)]
@@ -94,7 +94,7 @@ def is_finished(folder: RunFolder) -> bool:
 
 
 def _steps(folder: RunFolder, seconds: Seconds, stop: Stop) -> list[Step]:
-    return list(plan(Work(folder, plugins.family(folder.config.env), stop), seconds))
+    return list(plan(Work(folder, plugins.family_of(folder.config), stop), seconds))
 
 
 def _require_room(work: Work, stages: tuple[str, ...]) -> None:
@@ -123,7 +123,7 @@ def check(config: RunConfig) -> None:
         UsageError: more tasks than a split has, or a source that cannot learn on these.
     """
     _check_methods(config)
-    family, tasks = plugins.family(config.env), config.tasks
+    family, tasks = plugins.family_of(config), config.tasks
     counts = {"train": tasks.train, "validation": tasks.validation}
     for split, count in (counts | dict.fromkeys(family.test_sets, tasks.test)).items():
         family.tasks(split, count, seed=tasks.split_seed)  # only whether there are as many

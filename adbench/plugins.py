@@ -13,17 +13,18 @@ import os
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adbench import describe
-from adbench.errors import PluginError, unknown_name
+from adbench import describe, env_settings
+from adbench.errors import ConfigError, PluginError, UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from adbench.config import RunConfig
+    from adbench.config import RunConfig, Scalar
     from adbench.source.base import Source
     from adbench.task import TaskFamily
 
@@ -115,19 +116,30 @@ def load(group: str, name: str) -> object:
     return _import(find(group, name))
 
 
-def family(name: str) -> TaskFamily:
+def family(name: str, settings: Mapping[str, Scalar] | None = None) -> TaskFamily:
     """The task family of that name: registered as such, as its class or as a callable returning it.
 
+    Args:
+        name: as registered.
+        settings: arguments of the class or the callable; what is not named keeps its default.
+
     Raises:
-        UnknownNameError: nobody registers that name.
+        UnknownNameError: nobody registers that name, or the family has no such setting.
+        ConfigError: a setting is of the wrong kind or out of its range.
         PluginError: it clashes, fails to load, or is no task family of that name.
     """
     from adbench.task import TaskFamily
 
     entry = find(ENVS, name)
     value = _import(entry)
+    told = env_settings.checked(name, value, settings or {})
     if callable(value) and not isinstance(value, TaskFamily):
-        value = _call(entry, value)
+        try:
+            value = _call(entry, partial(value, **told))
+        except PluginError as error:
+            if told and isinstance(error.__cause__, UsageError):
+                raise ConfigError(f"env_settings of {name}: {error.__cause__}") from None
+            raise
     if not isinstance(value, TaskFamily):
         raise _broken(
             entry, f"it gave {_describe(value)}, not a TaskFamily nor a callable that returns one"
@@ -138,6 +150,22 @@ def family(name: str) -> TaskFamily:
     elif given != name:
         raise _broken(entry, f"its family calls itself {given!r}; the two names must be equal")
     return value
+
+
+def family_settings(name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """All settings of a family, those that are not given with their defaults.
+
+    Raises:
+        UnknownNameError: nobody registers that name, or the family has no such setting.
+        ConfigError: a setting is of the wrong kind.
+        PluginError: it clashes or fails to load.
+    """
+    return env_settings.resolved(name, load(ENVS, name), given)
+
+
+def family_of(config: RunConfig) -> TaskFamily:
+    """The task family of a run, as its settings make it; errors as `family`."""
+    return family(config.env, config.env_settings)
 
 
 def source(name: str) -> type[Source]:

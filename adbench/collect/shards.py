@@ -60,7 +60,7 @@ def collect(
         HistoryError: the folder holds histories of another run.
         AdbenchError: whatever goes wrong in the environment, the source or on the disk.
     """
-    family = plugins.family(config.env)
+    family = plugins.family_of(config)
     plans = plan_shards(config, family)
     missing = missing_shards(config, family, plans, seed=seed, folder=folder)
     batches = tuple(
@@ -303,7 +303,7 @@ def _collect_apart(
 ) -> None:
     """A batch in a process of its own, which plans the run anew and takes its part."""
     run = RunConfig.parse(config)
-    family = plugins.family(run.env)
+    family = plugins.family_of(run)
     plans = plan_shards(run, family)
     chosen = [plans[index] for index in indices]
     collect_batch(run, family, chosen, seed=seed, folder=folder, device=device)

@@ -23,6 +23,8 @@ def identity(config: RunConfig, *, method: str, seed: int) -> checkpoints.Identi
     """What a checkpoint belongs to: everything that its weights are a function of."""
     plain = config.model_dump(mode="json")
     parts = {name: plain[name] for name in ("env", "tasks", "source", "collect", "model", "train")}
+    if config.env_settings:
+        parts["env_settings"] = plain["env_settings"]
     return {**parts, "method": method, "seed": seed}
 
 

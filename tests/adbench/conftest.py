@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,30 @@ def arrays_of() -> Callable[..., Arrays]:
 def meta_of() -> Callable[..., Any]:
     """`shard_meta`, for tests that change something in it."""
     return shard_meta
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a distribution on the path: its name, its entry points, and modules as text."""
+
+    def put(
+        name: str,
+        entry_points: str,
+        *,
+        version: str = "1.0",
+        metadata: str = "dist-info",
+        where: str = "site",
+        **modules: str,
+    ) -> None:
+        site = tmp_path / where
+        folder = site / f"{name.replace('-', '_')}-{version}.{metadata}"
+        folder.mkdir(parents=True)
+        kind = "METADATA" if metadata == "dist-info" else "PKG-INFO"
+        (folder / kind).write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (folder / "entry_points.txt").write_text(entry_points)
+        for module, text in modules.items():
+            (site / f"{module}.py").write_text(text)
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        monkeypatch.syspath_prepend(str(site))
+
+    return put

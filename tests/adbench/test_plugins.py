@@ -49,33 +49,6 @@ def nameless():
 
 
 @pytest.fixture
-def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
-    """Puts a distribution on the path: its name, its entry points, and modules as text."""
-
-    def put(
-        name: str,
-        entry_points: str,
-        *,
-        version: str = "1.0",
-        metadata: str = "dist-info",
-        where: str = "site",
-        **modules: str,
-    ) -> None:
-        site = tmp_path / where
-        folder = site / f"{name.replace('-', '_')}-{version}.{metadata}"
-        folder.mkdir(parents=True)
-        kind = "METADATA" if metadata == "dist-info" else "PKG-INFO"
-        (folder / kind).write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        (folder / "entry_points.txt").write_text(entry_points)
-        for module, text in modules.items():
-            (site / f"{module}.py").write_text(text)
-            monkeypatch.delitem(sys.modules, module, raising=False)
-        monkeypatch.syspath_prepend(str(site))
-
-    return put
-
-
-@pytest.fixture
 def caves(publish: Publish) -> None:
     publish(
         "cave-worlds",
