@@ -114,6 +114,8 @@ class TaskFamily(ABC):
         max_episode_steps: where an episode is truncated.
         test_sets: names of the held-out sets that are scored; the first is the headline.
         num_tabular_states: size of a table that is Markov for every task; 0 where there is none.
+        num_place_states: size of a table that leaves the heading out; 0 where there is none.
+        num_directions: of the world, which `steer` goes in; 0 where there is none.
         accelerated: whether it can step on a GPU. Where it cannot, roll-outs on a GPU keep it on
             the CPU, and what it shows crosses over in one pinned copy a step.
     """
@@ -125,6 +127,8 @@ class TaskFamily(ABC):
     max_episode_steps: int
     test_sets: tuple[str, ...] = ("test",)
     num_tabular_states: int = 0
+    num_place_states: int = 0
+    num_directions: int = 0
     accelerated: bool = True
     renderer: ClassVar[str | None] = None
 
@@ -173,6 +177,24 @@ class TaskFamily(ABC):
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
         """Index of each lane's state in a table, int64 [N] in [0, num_tabular_states)."""
         raise NotImplementedError(f"{self.name} has no tabular states")
+
+    def place_state(self, state: dict[str, Tensor]) -> Tensor:
+        """As `tabular_state` without the heading, int64 [N] in [0, num_place_states)."""
+        raise NotImplementedError(f"{self.name} has no states of places")
+
+    def steer(self, state: dict[str, Tensor], direction: Tensor) -> tuple[Tensor, Tensor]:
+        """How to go in a direction of the world, whatever the heading.
+
+        Args:
+            state: as `BatchedEnv.state` gives it.
+            direction: int64 [N] in [0, num_directions).
+
+        Returns:
+            action: int64 [N].
+            turning: bool [N]; the action turns without going, and the next one in the same
+                direction goes.
+        """
+        raise NotImplementedError(f"{self.name} has no directions")
 
 
 def numbered_lanes(tasks: Tensor, lane_ids: Sequence[int] | None) -> tuple[int, ...]:

@@ -10,11 +10,17 @@ from adbench.contract.check import CHECKS, Check, CheckResult
 from adbench.contract.subject import Subject
 
 # Registration happens on import; the order here is the order in which they run.
-from adbench.contract import family_checks, batch_checks, episode_checks, return_checks  # isort: skip
+from adbench.contract import (  # isort: skip
+    family_checks,
+    batch_checks,
+    direction_checks,
+    episode_checks,
+    return_checks,
+)
 
 __all__ = ["CHECKS", "Check", "CheckResult", "Subject", "run_checks"]
 
-assert family_checks and batch_checks and episode_checks and return_checks
+assert family_checks and batch_checks and direction_checks and episode_checks and return_checks
 
 
 def run_checks(subject: Subject, *, only: tuple[str, ...] | None = None) -> list[CheckResult]:

@@ -1,11 +1,15 @@
 """`q-lambda`: a table of action values for every learner, learnt by Watkins's Q(lambda).
 
 M learners with A actors each, N = M * A lanes.
+
+Where a family knows directions (`TaskFamily.num_directions`), the table is over places and
+directions in the world, and a direction is carried out by the action that goes there, after a turn
+where none does. What is learnt about a place then holds for every heading one comes to it with.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -42,6 +46,9 @@ class QLambdaSettings(UserConfig):
     """The same once exploration is over."""
     epsilon_share: Fraction = 0.5
     """Share of the learning episodes over which it falls, linearly."""
+    choices: Literal["auto", "actions", "directions"] = "auto"
+    """What the table has values of: actions in each state, or directions in the world at each
+    place, whatever the heading. auto: directions where the family has them."""
 
 
 class QLambda(Source):
@@ -50,6 +57,7 @@ class QLambda(Source):
     name = "q-lambda"
     Settings = QLambdaSettings
     privileged: ClassVar[bool] = True
+    observes: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -68,11 +76,18 @@ class QLambda(Source):
                 f"source 'q-lambda' needs a table, and {family.name} has no tabular states. Use "
                 "source.name = 'a2c', or give the family num_tabular_states and tabular_state."
             )
+        self._steers = settings.choices != "actions" and family.num_directions > 0
+        if settings.choices == "directions" and not self._steers:
+            raise UsageError(
+                f"source.settings.choices is 'directions', and {family.name} has none. Use "
+                "'actions', or give the family num_directions, num_place_states, place_state and "
+                "steer."
+            )
         self.tables = Tables.fresh(
             len(lanes.tasks) // actors,
             actors,
-            family.num_tabular_states,
-            int(family.action_space.n),
+            family.num_place_states if self._steers else family.num_tabular_states,
+            family.num_directions if self._steers else int(family.action_space.n),
             value=settings.initial_value,
             slots=trace_slots(settings.discount * settings.trace, family.max_episode_steps),
         )
@@ -96,11 +111,17 @@ class QLambda(Source):
             tables.action,
             tables.greedy,
             tables.finished,
+            tables.turning,
             self._states,
             self._noise.at(step).numpy(),
             *self._choosing,
         )
-        return torch.from_numpy(tables.action.copy()).to(self.device)
+        chosen = torch.from_numpy(tables.action.copy()).to(self.device)
+        if not self._steers:
+            return chosen
+        action, turning = self.family.steer(state, chosen)
+        tables.turning[:] = turning.cpu().numpy()
+        return action
 
     def learn(self, transition: Transition, step: int) -> None:
         """One backup of every lane."""
@@ -113,6 +134,7 @@ class QLambda(Source):
             tables.action,
             tables.greedy,
             tables.finished,
+            tables.turning,
             self._states,
             transition.reward.cpu().numpy(),
             transition.terminated.cpu().numpy(),
@@ -149,5 +171,6 @@ class QLambda(Source):
         return (*optimistic, *noisy)
 
     def _indices(self, state: dict[str, Tensor]) -> Array:
-        indices: Array = self.family.tabular_state(state).cpu().numpy()
+        index = self.family.place_state if self._steers else self.family.tabular_state
+        indices: Array = index(state).cpu().numpy()
         return indices

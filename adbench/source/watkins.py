@@ -54,6 +54,8 @@ class Tables:
         action: the last choice, int64 [N]; -1 at an episode's start.
         greedy: whether it was one of the best, bool [N].
         finished: episodes finished, int32 [N].
+        turning: whether the last choice has yet to be carried out, bool [N]: such a lane chooses
+            nothing, and learns nothing from what the turn brought.
     """
 
     values: Array
@@ -63,6 +65,7 @@ class Tables:
     action: Array
     greedy: Array
     finished: Array
+    turning: Array
 
     @classmethod
     def fresh(
@@ -87,6 +90,7 @@ class Tables:
             action=np.full(lanes, _NOBODY, np.int64),
             greedy=np.zeros(lanes, np.bool_),
             finished=np.zeros(lanes, np.int32),
+            turning=np.zeros(lanes, np.bool_),
         )
 
 
@@ -96,6 +100,7 @@ def choose(
     action: Array,
     greedy: Array,
     finished: Array,
+    turning: Array,
     states: Array,
     noise: Array,
     actors: int,
@@ -111,6 +116,7 @@ def choose(
         action: the last choice, int64 [N]; becomes the new one.
         greedy: bool [N]; written.
         finished: int32 [N].
+        turning: bool [N]; these lanes keep the choice they have.
         states: int64 [N].
         noise: uniform in [0, 1), float32 [N, 2]: whether to explore, and which action.
         actors: A.
@@ -121,6 +127,8 @@ def choose(
     """
     choices = values.shape[2]
     for lane in range(states.shape[0]):
+        if turning[lane]:
+            continue
         row = values[lane // actors, states[lane]]
         best = row[0]
         for choice in range(1, choices):
@@ -155,6 +163,16 @@ def choose(
 
 
 @njit(cache=True, nogil=True)
+def _end_episode(
+    lane: int, trace_lengths: Array, action: Array, finished: Array, turning: Array
+) -> None:
+    trace_lengths[lane] = 0
+    action[lane] = _NOBODY
+    finished[lane] += 1
+    turning[lane] = False
+
+
+@njit(cache=True, nogil=True)
 def take_in(
     values: Array,
     trace_pairs: Array,
@@ -163,6 +181,7 @@ def take_in(
     action: Array,
     greedy: Array,
     finished: Array,
+    turning: Array,
     states: Array,
     rewards: Array,
     terminated: Array,
@@ -187,6 +206,7 @@ def take_in(
         action: as `choose` left it, int64 [N]; -1 where an episode ended.
         greedy: as `choose` left it, bool [N].
         finished: int32 [N]; one more where an episode ended.
+        turning: bool [N]; no step of these lanes' tables. False where an episode ended.
         states: where the choices were made, int64 [N].
         rewards: float32 [N].
         terminated: bool [N].
@@ -200,6 +220,10 @@ def take_in(
     choices = values.shape[2]
     decay = np.float32(discount * trace)
     for lane in range(states.shape[0]):
+        if turning[lane]:
+            if terminated[lane] or truncated[lane]:
+                _end_episode(lane, trace_lengths, action, finished, turning)
+            continue
         table = values[lane // actors].reshape(-1)  # a view: the table is contiguous
         pair = np.int32(states[lane] * choices + action[lane])
         target = rewards[lane]
@@ -228,6 +252,4 @@ def take_in(
         trace_weights[lane, kept] = 1.0
         trace_lengths[lane] = kept + 1
         if terminated[lane] or truncated[lane]:
-            trace_lengths[lane] = 0
-            action[lane] = _NOBODY
-            finished[lane] += 1
+            _end_episode(lane, trace_lengths, action, finished, turning)

@@ -55,6 +55,7 @@ class DarkRoom3D(WorldFamily):
     spot_radius = 0.5
     spread_metres = 2.5
     nearest_metres = 0.9
+    stays = True
 
     def build(self) -> tuple[World, ...]:
         """The hall."""

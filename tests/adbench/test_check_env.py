@@ -34,6 +34,8 @@ class Corridor(TaskFamily):
     name = "corridor"
     max_episode_steps = LONGEST
     num_tabular_states = CELLS
+    num_place_states = CELLS
+    num_directions = 2
     batch: type[CorridorBatch]
 
     def __init__(self) -> None:
@@ -64,6 +66,12 @@ class Corridor(TaskFamily):
 
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
         return state["cell"]
+
+    def place_state(self, state: dict[str, Tensor]) -> Tensor:
+        return state["cell"]
+
+    def steer(self, state: dict[str, Tensor], direction: Tensor) -> tuple[Tensor, Tensor]:
+        return 2 * direction, torch.zeros_like(direction, dtype=torch.bool)
 
     def _reached(self, goal: int) -> Tensor:
         """Probability that a random walk from a drawn cell steps onto the goal in time."""
@@ -354,6 +362,23 @@ FAULTS: dict[str, tuple[str, Callable[[], Any], str]] = {
         "endings",
         lambda: outcome(lambda s, r, te, tr, i: (s, r, te | tr, tr, i)),
         "at once",
+    ),
+    "a place out of the table": (
+        "directions",
+        lambda: family_with(place_state=lambda self, state: state["cell"] - 1),
+        "from -1 to",
+    ),
+    "steering with directions for actions": (
+        "directions",
+        lambda: family_with(steer=lambda self, state, direction: (direction, direction)),
+        "turning",
+    ),
+    "turning without end": (
+        "directions",
+        lambda: family_with(
+            steer=lambda self, state, direction: (direction, direction.bool() | True)
+        ),
+        "more than one turn",
     ),
     "endings that are not told": (
         "endings",

@@ -21,6 +21,7 @@ from adbench_envs.worlds.checks import check_frame, check_poses, check_start
 from adbench_envs.worlds.movement import ACTIONS, Ground, Turns, ground, turns
 from adbench_envs.worlds.returns import Paths, random_paths, random_return
 from adbench_envs.worlds.scene import scene
+from adbench_envs.worlds.steering import Steering, steering
 from adbench_envs.worlds.world import World
 from adbench_kernels.ray_casting import raycast
 
@@ -43,6 +44,7 @@ class WorldFamily(TaskFamily):
         reach_metres: half the side of the square that `place` is a grid over.
         places_a_side: cells of that grid along x and along z; odd, so that one is in the middle.
         num_memories: values of `memory_index`.
+        stays: whether staying where one is can be worth it; it is a direction then.
         start_channels: numbers that `begin` draws from.
         random_episodes: random play is estimated from so many episodes.
     """
@@ -54,6 +56,7 @@ class WorldFamily(TaskFamily):
     reach_metres: float
     places_a_side: int
     num_memories: int = 1
+    stays: bool = False
     start_channels: int = 1
     random_episodes: int = 4096
 
@@ -64,7 +67,9 @@ class WorldFamily(TaskFamily):
         self.observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = spaces.Discrete(len(ACTIONS))
         self.worlds = self.build()
-        self.num_tabular_states = self.num_memories * self.num_places * self.num_headings
+        self.num_place_states = self.num_memories * self.num_places
+        self.num_tabular_states = self.num_place_states * self.num_headings
+        self.num_directions = self.num_headings + self.stays
         for world in self.worlds:
             check_start(world, [(0.0, 0.0)])
 
@@ -185,15 +190,26 @@ class WorldFamily(TaskFamily):
         return None
 
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
-        """`(memory * num_places + place) * num_headings + heading`, int64 [N].
+        """`place_state * num_headings + heading`, int64 [N].
 
         Poses within a cell share a row, so the table is Markov but nearly.
         """
+        return self.place_state(state) * self.num_headings + self.heading(state)
+
+    def place_state(self, state: dict[str, Tensor]) -> Tensor:
+        """`memory * num_places + place`, int64 [N]."""
         row = self.place(state)
         memory = self.memory_index(state)
-        if memory is not None:
-            row = memory * self.num_places + row
-        return row * self.num_headings + self.heading(state)
+        return row if memory is None else memory * self.num_places + row
+
+    def steer(self, state: dict[str, Tensor], direction: Tensor) -> tuple[Tensor, Tensor]:
+        """One of the headings' directions, or the last to stay; see `TaskFamily.steer`."""
+        return self.steering(self.heading(state), direction)
+
+    @cached_property
+    def steering(self) -> Steering:
+        """What to do at each heading to go in each direction."""
+        return steering(self.turns, self.step_metres, stays=self.stays)
 
     @cached_property
     def ground(self) -> Ground:
