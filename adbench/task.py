@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -130,7 +130,7 @@ class TaskFamily(ABC):
     num_place_states: int = 0
     num_directions: int = 0
     accelerated: bool = True
-    renderer: ClassVar[str | None] = None
+    renderer: str | None = None
 
     @abstractmethod
     def tasks(self, split: str, count: int | None, *, seed: int) -> Tensor:

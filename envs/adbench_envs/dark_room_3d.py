@@ -28,7 +28,7 @@ class DarkRoom3D(WorldFamily):
         split's seed draws; training, validation and `test` stay a spot's diameter away from it.
         Without a count: 2048 for training, 64 for validation, 128 a test set.
     Observation space:
-        Box uint8 [64, 64, 3], the frame; `height`, `width` and `samples` a pixel are options.
+        Box uint8 [64, 64, 3], the frame; `height`, `width`, `samples` a pixel, `renderer`: options.
     Action space:
         Discrete(8): forward, back, left, right (0.6 m each), turn left, turn right (45 degrees),
         turn left and go forward, turn right and go forward. One slides along walls: the middle of

@@ -39,6 +39,20 @@ more than the body's radius ends before them."""
 
 _QUARTERS = 4
 
+_CORNERS = torch.tensor(
+    [(_CORNER, -_CORNER), (-_CORNER, -_CORNER), (-_CORNER, _CORNER), (_CORNER, _CORNER)]
+)
+"""x, z of the corners, counterclockwise; float32 [4, 2]."""
+
+_CORNER_OF = torch.tensor(
+    [
+        [((0, *others).index(colour) + quarters) % _QUARTERS for colour in range(len(COLOURS))]
+        for others in permutations((1, 2, 3))
+        for quarters in range(_QUARTERS)
+    ]
+)
+"""Corner of each colour, by arrangement: an order around the hall, turned by quarters; [24, 4]."""
+
 
 class FourBoxes(WorldFamily):
     """Four boxes: touch the one whose colour pays.
@@ -53,7 +67,7 @@ class FourBoxes(WorldFamily):
         three; a permutation of the other 60, keyed by the split's seed, is cut into 12 test, 6
         validation and 42 training tasks.
     Observation space:
-        Box uint8 [64, 64, 3], the frame; `height`, `width` and `samples` a pixel are options.
+        Box uint8 [64, 64, 3], the frame; `height`, `width`, `samples` a pixel, `renderer`: options.
     Action space:
         Discrete(8): forward, back, left, right (0.6 m each), turn left, turn right (45 degrees),
         turn left and go forward, turn right and go forward. One slides along walls: the middle of
@@ -81,21 +95,6 @@ class FourBoxes(WorldFamily):
     places_a_side = 7
     num_memories = 6 * len(SIZES)
     start_channels = 3
-
-    def __init__(self, *, height: int = 64, width: int = 64, samples: int = 1) -> None:
-        orders = [(0, *rest) for rest in permutations((1, 2, 3))]
-        # Corner of each colour, by arrangement: an order around the hall, turned by quarters.
-        self._corner_of = torch.tensor(
-            [
-                [(order.index(colour) + quarters) % _QUARTERS for colour in range(len(COLOURS))]
-                for order in orders
-                for quarters in range(_QUARTERS)
-            ]
-        )
-        self._corners = torch.tensor(
-            [(_CORNER, -_CORNER), (-_CORNER, -_CORNER), (-_CORNER, _CORNER), (_CORNER, _CORNER)]
-        )
-        super().__init__(height=height, width=width, samples=samples)
 
     def build(self) -> tuple[World, ...]:
         """The hall, with boxes of each size."""
@@ -130,7 +129,7 @@ class FourBoxes(WorldFamily):
     def begin(self, noise: Tensor) -> Start:
         """In the middle, boxes anywhere; see `WorldFamily.begin`."""
         start = super().begin(noise)
-        drawn = noise[:, 1:] * torch.tensor([len(self._corner_of), len(SIZES)], device=noise.device)
+        drawn = noise[:, 1:] * torch.tensor([len(_CORNER_OF), len(SIZES)], device=noise.device)
         arrangement, size = drawn.to(torch.uint8).unbind(1)
         return Start(start.position, start.heading, {"arrangement": arrangement, "size": size})
 
@@ -176,5 +175,5 @@ class FourBoxes(WorldFamily):
 
     def _middles(self, arrangement: Tensor) -> Tensor:
         """x, z of the box of each colour, float32 [N, 4, 2]."""
-        corners = self._corners.to(arrangement.device)
-        return corners[self._corner_of.to(arrangement.device)[arrangement.long()]]
+        corner_of = _CORNER_OF.to(arrangement.device)[arrangement.long()]
+        return _CORNERS.to(arrangement.device)[corner_of]

@@ -1,4 +1,4 @@
-"""The worlds as plain gymnasium environments: one room, numpy, no torch.
+"""The flat worlds as plain gymnasium environments: one room, numpy, no torch.
 
 They say the same rules as the batched families a second time, in the simplest form; a test plays
 the two against each other. An environment keeps its task from episode to episode, as a learner in
@@ -16,6 +16,8 @@ from gymnasium import spaces
 
 from adbench_envs.grid import MOVES, centre_cell, coordinates, next_cells
 
+Observed = npt.NDArray[Any] | np.int64
+
 
 class TaskEnv(gymnasium.Env[Any, np.int64]):
     """An environment with a hidden task.
@@ -28,7 +30,7 @@ class TaskEnv(gymnasium.Env[Any, np.int64]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  (as gymnasium types it)
     task_shape: ClassVar[tuple[int, ...]]
-    max_episode_steps: ClassVar[int]
+    max_episode_steps: int
 
     def __init__(self, task: npt.ArrayLike | None = None) -> None:
         self._given = None if task is None else self.checked_task(task)
@@ -37,7 +39,7 @@ class TaskEnv(gymnasium.Env[Any, np.int64]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[npt.NDArray[np.int64] | np.int64, dict[str, Any]]:
+    ) -> tuple[Observed, dict[str, Any]]:
         """Start an episode; see the class for when the task changes."""
         super().reset(seed=seed)
         if options is not None and "task" in options:
@@ -50,9 +52,7 @@ class TaskEnv(gymnasium.Env[Any, np.int64]):
         self._steps = 0
         return self._begin(), {"task": self.task.copy()}
 
-    def step(
-        self, action: np.int64
-    ) -> tuple[npt.NDArray[np.int64] | np.int64, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
         """Take one step."""
         if not self.action_space.contains(action):
             raise gymnasium.error.InvalidAction(f"action {action!r} is not in {self.action_space}")
@@ -82,10 +82,10 @@ class TaskEnv(gymnasium.Env[Any, np.int64]):
         """
         raise NotImplementedError
 
-    def _begin(self) -> npt.NDArray[np.int64] | np.int64:
+    def _begin(self) -> Observed:
         raise NotImplementedError
 
-    def _act(self, action: int) -> tuple[npt.NDArray[np.int64] | np.int64, float, bool]:
+    def _act(self, action: int) -> tuple[Observed, float, bool]:
         raise NotImplementedError
 
 

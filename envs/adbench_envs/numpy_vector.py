@@ -23,7 +23,7 @@ from adbench_envs.numpy_envs import BanditEnv, DarkRoomEnv, DarkRoomHardEnv, Key
 
 
 class NumpyVector(VectorEnv[Any, npt.NDArray[np.int64], npt.NDArray[Any]]):
-    """N lanes of one world, one task each; episodes that end are reset in the same step.
+    """N lanes of one family, one task each; episodes that end are reset in the same step.
 
     `reset(seed=s)` draws every lane's task from the seed, unless tasks were given to
     `gymnasium.make_vec(..., tasks=...)`; a bare `reset()` keeps them and draws new starts;
@@ -33,6 +33,7 @@ class NumpyVector(VectorEnv[Any, npt.NDArray[np.int64], npt.NDArray[Any]]):
     Args:
         num_envs: lanes.
         tasks: one a lane, [N, ...].
+        settings: of the family.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  (as gymnasium types it)
@@ -42,9 +43,11 @@ class NumpyVector(VectorEnv[Any, npt.NDArray[np.int64], npt.NDArray[Any]]):
     single: ClassVar[type[TaskEnv]]
     family: ClassVar[type[TaskFamily]]
 
-    def __init__(self, num_envs: int = 1, tasks: npt.ArrayLike | None = None) -> None:
+    def __init__(
+        self, num_envs: int = 1, tasks: npt.ArrayLike | None = None, **settings: Any
+    ) -> None:
         self.num_envs = num_envs
-        self._family = self.family()
+        self._family = self.family(**settings)
         self.single_observation_space = self._family.observation_space
         self.single_action_space = self._family.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -55,7 +58,7 @@ class NumpyVector(VectorEnv[Any, npt.NDArray[np.int64], npt.NDArray[Any]]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
         """Start every lane's first episode; see the class for when tasks change."""
         super().reset(seed=seed)
         if options is not None and "tasks" in options:
@@ -76,7 +79,7 @@ class NumpyVector(VectorEnv[Any, npt.NDArray[np.int64], npt.NDArray[Any]]):
     def step(
         self, actions: npt.NDArray[np.int64]
     ) -> tuple[
-        npt.NDArray[np.int64],
+        npt.NDArray[Any],
         npt.NDArray[np.float64],
         npt.NDArray[np.bool_],
         npt.NDArray[np.bool_],

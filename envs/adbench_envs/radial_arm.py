@@ -35,6 +35,9 @@ _END = 2.9
 _WALL_HEIGHT = 2.4
 _SECTIONS = 3
 
+_TOWARDS = torch.tensor([direction(k, _ARMS) for k in range(_ARMS)]).T.contiguous()
+"""Cosines and sines of the arms' directions, float32 [2, 8]."""
+
 
 class RadialArm(WorldFamily):
     """Radial arm maze: 1 for the first visit to each of four baited arms of eight.
@@ -48,7 +51,7 @@ class RadialArm(WorldFamily):
         `region` are the 15 tasks in which both are baited; a permutation of the other 55 is cut
         into 11 test, 6 validation and 38 training tasks.
     Observation space:
-        Box uint8 [64, 64, 3], the frame; `height`, `width` and `samples` a pixel are options.
+        Box uint8 [64, 64, 3], the frame; `height`, `width`, `samples` a pixel, `renderer`: options.
     Action space:
         Discrete(8): forward, back, left, right (0.6 m each), turn left, turn right (45 degrees),
         turn left and go forward, turn right and go forward. One slides along walls. Arms are 1.2 m
@@ -75,10 +78,6 @@ class RadialArm(WorldFamily):
     reach_metres = _HUB + _LENGTH
     places_a_side = 1
     num_memories = 2**_ARMS
-
-    def __init__(self, *, height: int = 64, width: int = 64, samples: int = 1) -> None:
-        self._towards = torch.tensor([direction(k, _ARMS) for k in range(_ARMS)]).T.contiguous()
-        super().__init__(height=height, width=width, samples=samples)
 
     def build(self) -> tuple[World, ...]:
         """The hub and its arms."""
@@ -164,7 +163,7 @@ class RadialArm(WorldFamily):
 
     def _along(self, position: Tensor) -> Tensor:
         """Metres from the middle in the direction of each arm, [N, 8]."""
-        cos, sin = self._towards.to(position.device).unbind(0)
+        cos, sin = _TOWARDS.to(position.device).unbind(0)
         return position[:, :1] * cos - position[:, 1:] * sin
 
 

@@ -40,7 +40,7 @@ class Watermaze(WorldFamily):
         split's seed draws; training, validation and `test` stay a platform's diameter away from
         it. Without a count: 2048 for training, 64 for validation, 128 a test set.
     Observation space:
-        Box uint8 [64, 64, 3], the frame; `height`, `width` and `samples` a pixel are options.
+        Box uint8 [64, 64, 3], the frame; `height`, `width`, `samples` a pixel, `renderer`: options.
     Action space:
         Discrete(8): forward, back, left, right (0.4 m each), turn left, turn right (45 degrees),
         turn left and go forward, turn right and go forward. Who would leave the pool slides along
@@ -114,7 +114,7 @@ class WatermazeSmall(Watermaze):
         Where the platform's middle is, float32 [2] (x, z in metres), uniform over the pool between
         0.9 and 3.0 m from its middle; splits as `watermaze`.
     Observation space:
-        Box uint8 [64, 64, 3], the frame; `height`, `width` and `samples` a pixel are options.
+        Box uint8 [64, 64, 3], the frame; `height`, `width`, `samples` a pixel, `renderer`: options.
     Action space:
         Discrete(8), as `watermaze`, 0.8 m a step.
     Starting state:
@@ -148,7 +148,7 @@ class WatermazeHard(Watermaze):
         Where the platform's middle is, float32 [2] (x, z in metres), uniform over the pool between
         0.9 and 4.3 m from its middle; splits as `watermaze`.
     Observation space:
-        Box uint8 [64, 64, 3], the frame; `height`, `width` and `samples` a pixel are options.
+        Box uint8 [64, 64, 3], the frame; `height`, `width`, `samples` a pixel, `renderer`: options.
     Action space:
         Discrete(8), as `watermaze`, 0.4 m a step. The middle of the body stays within 4.6 m of the
         pool's.

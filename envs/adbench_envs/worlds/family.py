@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,11 +18,10 @@ from adbench.task import Observe, TaskFamily, UsageError
 from adbench_envs.worlds.batch import Arrival, Start, WorldBatch
 from adbench_envs.worlds.checks import check_frame, check_poses, check_start
 from adbench_envs.worlds.movement import ACTIONS, Ground, Turns, ground, turns
+from adbench_envs.worlds.renderers import renderer as make_renderer
 from adbench_envs.worlds.returns import Paths, random_paths, random_return
-from adbench_envs.worlds.scene import scene
 from adbench_envs.worlds.steering import Steering, steering
 from adbench_envs.worlds.world import World
-from adbench_kernels.ray_casting import raycast
 
 
 class WorldFamily(TaskFamily):
@@ -36,6 +34,8 @@ class WorldFamily(TaskFamily):
         height: rows of a frame.
         width: its columns.
         samples: 1 a pixel, or 4.
+        renderer: "raycast", or "miniworld": OpenGL, in processes of its own (`opengl.workers`). Who
+            draws changes nothing that happens.
 
     Attributes:
         worlds: what is drawn; most families have one. All have the same ground.
@@ -49,7 +49,7 @@ class WorldFamily(TaskFamily):
         random_episodes: random play is estimated from so many episodes.
     """
 
-    renderer: ClassVar[str | None] = "raycast"
+    renderer: str | None = "raycast"
     test_sets = ("test", "region")
     step_metres: float
     num_headings: int = 8
@@ -60,10 +60,15 @@ class WorldFamily(TaskFamily):
     start_channels: int = 1
     random_episodes: int = 4096
 
-    def __init__(self, *, height: int = 64, width: int = 64, samples: int = 1) -> None:
+    def __init__(
+        self, *, height: int = 64, width: int = 64, samples: int = 1, renderer: str = "raycast"
+    ) -> None:
         check_frame(height, width, samples)
         self.frame = (height, width)
         self.samples = samples
+        self.renderer = renderer
+        # Frames of other processes come to the CPU.
+        self.accelerated = renderer == "raycast"
         self.observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = spaces.Discrete(len(ACTIONS))
         self.worlds = self.build()
@@ -72,6 +77,7 @@ class WorldFamily(TaskFamily):
         self.num_directions = self.num_headings + self.stays
         for world in self.worlds:
             check_start(world, [(0.0, 0.0)])
+        self.draw = make_renderer(renderer, self.worlds, frame=self.frame, samples=samples)
 
     @abstractmethod
     def build(self) -> tuple[World, ...]:
@@ -144,21 +150,11 @@ class WorldFamily(TaskFamily):
 
         Raises:
             UsageError: a pose lies outside of the world (looked at on the CPU alone).
+            AdbenchError: a process that draws for the miniworld renderer died.
         """
         pose = state["pose"]
         check_poses(self.worlds[0], pose)
-        height, width = self.frame
-        x, z, yaw = pose.unbind(1)
-        eye = torch.full_like(x, self.worlds[0].camera.height)
-        return raycast(
-            scene(self.worlds, pose.device),
-            torch.stack([x, eye, z, yaw], dim=1),
-            scene_index=self.world_index(state),
-            bodies=self.bodies(state),
-            height=height,
-            width=width,
-            samples=self.samples,
-        )
+        return self.draw(pose, self.world_index(state), self.bodies(state))
 
     def world_index(self, state: dict[str, Tensor]) -> Tensor | None:
         """Which of `worlds` each lane is in, int64 [N]; none: the first."""
