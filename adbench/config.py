@@ -181,6 +181,9 @@ class CollectConfig(UserConfig):
     """Converged: the mean of the last `expert_episodes` is at least this share of the optimum."""
     shards: Annotated[int, Ge(8)] = 8
     """Files that the histories are spread over; each is one unit of work and at most 1 GB."""
+    store_frames: bool = False
+    """Store images, compressed, and not what they can be drawn from: for environments that cannot
+    draw them anew (needs hdf5plugin)."""
 
     @model_validator(mode="after")
     def _has_room_for_experts(self) -> Self:
@@ -206,6 +209,9 @@ class ModelConfig(UserConfig):
     """Attention heads; must divide the width into even parts."""
     feedforward: Count = 256
     """Hidden width of each block's two-layer network."""
+    encoder: Literal["patch", "paper"] = "patch"
+    """What reads images: patches and a few convolutions, or the paper's three blocks, which cost
+    about forty times as much."""
     positions: Literal["rotary", "learned"] = "rotary"
     """Rotary, or a learned table (as in the paper; only with `train.context = exact`)."""
     norm: Literal["pre", "post"] = "pre"
@@ -261,6 +267,11 @@ class TrainConfig(UserConfig):
     """Share of the target spread evenly over all actions."""
     token_mask: Probability = 0.0
     """Probability with which an input token is replaced by a learned blank in training."""
+    auxiliary: Literal["none", "inverse-dynamics"] = "none"
+    """A second thing for the encoder to learn: to tell from two successive observations which
+    action lay between them. The model acts without it."""
+    auxiliary_weight: Annotated[float, Gt(0.0)] = 1.0
+    """Its loss counts so many times as much as that of the actions to take."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; auto: bfloat16 on GPUs, float32 on CPUs."""
     compile: bool = False

@@ -190,13 +190,16 @@ class RecomputePolicy(ModelPolicy):
         self._window = TokenWindow(self.model.window_steps)
 
     def remember(self, tokens: Tokens, count: Tensor) -> tuple[Tokens, Tensor]:
-        """Take in what is new without predicting; returns as `TokenWindow.append`."""
-        return self._window.append(tokens, count)
+        """Take in what is new without predicting; returns as `TokenWindow.append`.
+
+        Observations are encoded here, once: what is remembered of a frame is a vector.
+        """
+        return self._window.append(self.model.encode(tokens, count), count)
 
     def logits(self, tokens: Tokens, count: Tensor) -> Tensor:
         """A forward pass over all that is remembered; see `ModelPolicy.logits`."""
         rows, length = self.remember(tokens, count)
-        predicted: Tensor = self.model(rows)
+        predicted: Tensor = self.model(rows, encoded=True)
         last = (length - 1).clamp(min=0)
         return predicted.take_along_dim(last[:, None, None], dim=1).squeeze(1)
 

@@ -52,14 +52,15 @@ def build_model(
 
 @torch.no_grad()
 def _initialise(model: DistillationModel, generator: torch.Generator) -> None:
+    # What only training knows comes last: all else begins as it does without it.
+    auxiliary = [] if model.moves is None else list(model.moves.modules())
     for module in model.modules():
+        if module in auxiliary:
+            continue
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=_EMBEDDING_STD, generator=generator)
         elif isinstance(module, nn.Linear | nn.Conv2d):
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            _initialise_layer(module, generator)
         elif isinstance(module, TokenEmbedding):
             nn.init.normal_(module.reward_and_ending, std=_EMBEDDING_STD, generator=generator)
             nn.init.normal_(module.blank, std=_EMBEDDING_STD, generator=generator)
@@ -69,3 +70,13 @@ def _initialise(model: DistillationModel, generator: torch.Generator) -> None:
                 nn.init.normal_(branch.weight, std=_BRANCH_STD, generator=generator)
     if model.positions is not None:
         nn.init.normal_(model.positions, std=_POSITION_STD, generator=generator)
+    for module in auxiliary:
+        if isinstance(module, nn.Linear):
+            _initialise_layer(module, generator)
+
+
+def _initialise_layer(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> None:
+    bound = 1 / math.sqrt(layer.weight[0].numel())
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

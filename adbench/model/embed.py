@@ -16,14 +16,14 @@ tokens wherever episodes begin.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import gymnasium
 import torch
 from torch import Tensor, nn
 
-from adbench.model.encoders import make_encoder
-from adbench.tokens import TERMINATED, TRUNCATED, Tokens
+from adbench.model.encoders import Images, make_encoder
+from adbench.tokens import TERMINATED, TRUNCATED, Observation, Tokens
 
 Layout = Literal["transition", "interleaved"]
 TOKENS_PER_STEP: dict[Layout, int] = {"transition": 1, "interleaved": 3}
@@ -36,10 +36,12 @@ class Vectors:
     Attributes:
         x: [B, T, D]; past a row's `count` it is padding.
         count: vectors that are real, int64 [B].
+        observation: what the encoder made of each token's observation, [B, L, D].
     """
 
     x: Tensor
     count: Tensor
+    observation: Tensor
 
 
 class TokenEmbedding(nn.Module):
@@ -53,6 +55,7 @@ class TokenEmbedding(nn.Module):
         num_actions: A.
         width: D.
         layout: see the head of this module.
+        images: which encoder frames have.
         token_mask: probability with which a vector is replaced by a learned blank in training.
         dropout: on the vectors, in training.
     """
@@ -64,13 +67,14 @@ class TokenEmbedding(nn.Module):
         width: int,
         *,
         layout: Layout,
+        images: Images,
         token_mask: float,
         dropout: float,
     ) -> None:
         super().__init__()
         self.layout = layout
         self.token_mask = token_mask
-        self.observation = make_encoder(observation_space, width)
+        self.observation = make_encoder(observation_space, width, images=images)
         self.previous_action = nn.Embedding(1 + num_actions, width)  # row 0: none
         # Rows: one unit of reward; no reward yet; terminated; truncated. A running token adds
         # nothing.
@@ -78,14 +82,19 @@ class TokenEmbedding(nn.Module):
         self.blank = nn.Parameter(torch.empty(width))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tokens, valid: Tensor) -> Vectors:
+    def forward(self, tokens: Tokens, valid: Tensor, *, encoded: bool = False) -> Vectors:
         """Lay out B rows.
 
         Args:
             tokens: [B, L].
             valid: which of them are real, bool [B, L]; the others are at row ends.
+            encoded: observations are what `encode` made of them.
         """
-        observation = self.observation(tokens.observation)
+        if encoded:
+            assert isinstance(tokens.observation, Tensor)
+            observation = tokens.observation
+        else:
+            observation = self.encode(tokens.observation, valid)
         action = self.previous_action(tokens.previous_action + 1)
         first = tokens.previous_action < 0
         facts = torch.stack(
@@ -103,7 +112,29 @@ class TokenEmbedding(nn.Module):
         else:
             parts = torch.stack((action, outcome, observation), 2)  # [B, L, 3, D]
             x = self._blank_some(parts).flatten(1, 2)
-        return Vectors(self.dropout(x), valid.sum(1) * TOKENS_PER_STEP[self.layout])
+        count = valid.sum(1) * TOKENS_PER_STEP[self.layout]
+        return Vectors(self.dropout(x), count, observation)
+
+    def encode(self, observation: Observation, valid: Tensor) -> Tensor:
+        """What the encoder makes of observations, [B, L, D].
+
+        On a CPU images at padding are left out, and zeros stand there; on a GPU one would have to
+        wait to know where.
+
+        Args:
+            observation: [B, L, ...].
+            valid: which of them are real, bool [B, L].
+        """
+        leaves_out = self.observation.is_costly and valid.device.type == "cpu"
+        if not leaves_out or torch.compiler.is_compiling() or bool(valid.all()):
+            return cast(Tensor, self.observation(observation))
+        assert isinstance(observation, Tensor)
+        if not bool(valid.any()):
+            return self.blank.new_zeros(*valid.shape, len(self.blank))
+        real: Tensor = self.observation(observation[valid])
+        encoded = real.new_zeros(*valid.shape, real.shape[-1])
+        encoded[valid] = real
+        return encoded
 
     def _blank_some(self, x: Tensor) -> Tensor:
         if not self.training or self.token_mask == 0.0:

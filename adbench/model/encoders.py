@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import gymnasium
 import numpy as np
@@ -18,13 +18,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adbench.errors import UsageError
+from adbench.model.encoder import Encoder
 from adbench.model.image import ImageEncoder
+from adbench.model.paper_image import PaperImageEncoder
 
+Images = Literal["patch", "paper"]
+_IMAGES: dict[Images, Callable[[spaces.Box, int], Encoder]] = {
+    "patch": ImageEncoder,
+    "paper": PaperImageEncoder,
+}
 # Bounds beyond this are "none": gymnasium writes the largest float where it means infinity.
 _LARGEST_BOUND = 1e6
 
 
-class DiscreteEncoder(nn.Module):
+class DiscreteEncoder(Encoder):
     """One embedding a value.
 
     Args:
@@ -42,7 +49,7 @@ class DiscreteEncoder(nn.Module):
         return cast(Tensor, self.values(observation.long() - self.start))
 
 
-class MultiDiscreteEncoder(nn.Module):
+class MultiDiscreteEncoder(Encoder):
     """One embedding for each value of each coordinate, summed.
 
     What is learnt about one column then holds in every row: on Dark Room a quarter of the tokens
@@ -72,7 +79,7 @@ class MultiDiscreteEncoder(nn.Module):
         return bags.view(*rows.shape[:-1], -1)
 
 
-class VectorEncoder(nn.Module):
+class VectorEncoder(Encoder):
     """Two layers over a vector whose entries were brought to about one.
 
     Entries with finite bounds are mapped to [-1, 1]; the others to sign(x) log(1 + |x|), which is x
@@ -99,6 +106,8 @@ class VectorEncoder(nn.Module):
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.register_buffer("bounded", torch.from_numpy(bounded), persistent=False)
         self.layers = nn.Sequential(nn.Linear(len(low), width), nn.GELU(), nn.Linear(width, width))
+        self.flops = 2 * (len(low) + width) * width
+        self.kept_floats = 2 * width
 
     def forward(self, observation: Tensor) -> Tensor:
         """Numbers [..., *space.shape] -> [..., D]."""
@@ -108,22 +117,27 @@ class VectorEncoder(nn.Module):
         return cast(Tensor, self.layers(values))
 
 
-class DictEncoder(nn.Module):
+class DictEncoder(Encoder):
     """The sum of one encoder a key, over the square root of their number, so that its size does not
     grow with it.
 
     Args:
         space: keys to spaces that have an encoder.
         width: D.
+        images: which encoder frames have.
     """
 
-    def __init__(self, space: spaces.Dict, width: int) -> None:
+    def __init__(self, space: spaces.Dict, width: int, images: Images) -> None:
         super().__init__()
         # Keys may hold dots or clash with a module's own names, hence the list beside the names.
         self.names = tuple(space.spaces)
-        self.encoders = nn.ModuleList(
-            make_encoder(part, width, name=name) for name, part in space.spaces.items()
-        )
+        parts = [
+            make_encoder(part, width, images=images, name=name)
+            for name, part in space.spaces.items()
+        ]
+        self.encoders = nn.ModuleList(parts)
+        self.flops = sum(part.flops for part in parts)
+        self.kept_floats = sum(part.kept_floats for part in parts)
 
     def forward(self, observation: dict[str, Tensor]) -> Tensor:
         """One tensor a key -> [..., D]."""
@@ -134,27 +148,32 @@ class DictEncoder(nn.Module):
 
 
 def make_encoder(
-    space: gymnasium.Space[Any], width: int, *, name: str = "the observation"
-) -> nn.Module:
+    space: gymnasium.Space[Any],
+    width: int,
+    *,
+    images: Images = "patch",
+    name: str = "the observation",
+) -> Encoder:
     """The encoder of a space.
 
     Args:
         space: Discrete, MultiDiscrete, Box, or a Dict of these.
         width: D.
+        images: which encoder frames have.
         name: what to call it in an error.
 
     Raises:
         UsageError: there is no encoder for this space; names the wrapper that makes one fit.
     """
-    make: Callable[..., nn.Module] | None = None
+    make: Callable[[Any, int], Encoder] | None = None
     if isinstance(space, spaces.Discrete):
         make = DiscreteEncoder
     elif isinstance(space, spaces.MultiDiscrete):
         make = MultiDiscreteEncoder
     elif isinstance(space, spaces.Box):
-        make = ImageEncoder if is_image(space) else VectorEncoder
+        make = _IMAGES[images] if is_image(space) else VectorEncoder
     elif isinstance(space, spaces.Dict) and space.spaces:
-        make = DictEncoder
+        return DictEncoder(space, width, images)
     if make is None:
         raise UsageError(
             f"there is no encoder for {name}, a {type(space).__name__} space. Discrete, "

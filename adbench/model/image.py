@@ -12,15 +12,15 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adbench.model.encoder import Encoder, FrameLayout
 from adbench_kernels import patch_embed
 
-# A frame of bytes is brought to mean 0 and about unit spread.
-_MEAN, _STD = 0.5, 0.25
-_MOST_CHANNELS = 16
+MEAN, STD = 0.5, 0.25
+"""A frame of bytes is brought to mean 0 and about unit spread."""
 _GRID_WHERE_CONVOLUTIONS_END = 4
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(Encoder):
     """Patch embedding, 3x3 convolutions that halve the grid down to about 4 x 4, then one linear
     layer.
 
@@ -32,42 +32,36 @@ class ImageEncoder(nn.Module):
         width: D.
     """
 
+    is_costly = True
+
     def __init__(self, space: spaces.Box, width: int) -> None:
         super().__init__()
-        shape = tuple(space.shape)
-        self.dims = len(shape)
-        # Channels first is told by its small first and large last dimension (PyTorch-style
-        # wrappers).
-        self.channels_first = self.dims == 3 and shape[0] <= _MOST_CHANNELS < shape[2]
-        if self.dims == 2:
-            rows, columns, channels = *shape, 1
-        elif self.channels_first:
-            channels, rows, columns = shape
-        else:
-            rows, columns, channels = shape
-        self.patch = 8 if min(rows, columns) >= 64 else 4 if min(rows, columns) >= 16 else 2
-        self.padding = (-columns % self.patch, -rows % self.patch)
-        self.mean, self.std = (_MEAN,) * channels, (_STD,) * channels
+        self.layout = layout = FrameLayout.of(space)
+        smallest = min(layout.rows, layout.columns)
+        self.patch = 8 if smallest >= 64 else 4 if smallest >= 16 else 2
+        self.padding = (-layout.columns % self.patch, -layout.rows % self.patch)
+        self.mean, self.std = (MEAN,) * layout.channels, (STD,) * layout.channels
         self.grid = (
-            (rows + self.padding[1]) // self.patch,
-            (columns + self.padding[0]) // self.patch,
+            (layout.rows + self.padding[1]) // self.patch,
+            (layout.columns + self.padding[0]) // self.patch,
         )
-        self.patches = nn.Linear(self.patch * self.patch * channels, width)
+        self.patches = nn.Linear(self.patch * self.patch * layout.channels, width)
         self.convolutions = nn.ModuleList()
-        grid = self.grid
-        while max(grid) > _GRID_WHERE_CONVOLUTIONS_END:
+        rows, columns = self.grid
+        products = rows * columns * self.patches.in_features * width
+        numbers = rows * columns * width
+        while max(rows, columns) > _GRID_WHERE_CONVOLUTIONS_END:
             self.convolutions.append(nn.Conv2d(width, width, kernel_size=3, stride=2, padding=1))
-            grid = (-(-grid[0] // 2), -(-grid[1] // 2))
-        self.out = nn.Linear(width * grid[0] * grid[1], width)
+            rows, columns = -(-rows // 2), -(-columns // 2)
+            products += rows * columns * 9 * width * width
+            numbers += rows * columns * width
+        self.out = nn.Linear(width * rows * columns, width)
+        self.flops = 2 * (products + self.out.in_features * width)
+        self.kept_floats = 2 * numbers  # before and after each GELU
 
     def forward(self, observation: Tensor) -> Tensor:
         """uint8 [..., Y, X, C] (or as the space has it) -> [..., D]."""
-        lead = observation.shape[: observation.dim() - self.dims]
-        frames = observation.reshape(-1, *observation.shape[observation.dim() - self.dims :])
-        if self.dims == 2:
-            frames = frames.unsqueeze(-1)
-        elif self.channels_first:
-            frames = frames.permute(0, 2, 3, 1)
+        frames, lead = self.layout.flat(observation)
         if any(self.padding):
             frames = F.pad(frames, (0, 0, 0, self.padding[0], 0, self.padding[1]))
         x = patch_embed(

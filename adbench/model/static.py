@@ -182,5 +182,5 @@ def _tokens(parts: dict[str, Tensor], like: Tokens, device: torch.device) -> Tok
 
 
 def _places(model: DistillationModel) -> tuple[int, ...]:
-    """Where the weights lie: a graph reads them there."""
-    return tuple(parameter.data_ptr() for parameter in model.parameters())
+    """Where the weights and averages lie: a graph reads them there."""
+    return tuple(held.data_ptr() for held in (*model.parameters(), *model.buffers()))

@@ -6,6 +6,7 @@ actions.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from adbench.config import ModelConfig, TrainConfig
 from adbench.errors import UsageError
+from adbench.model.auxiliary import InverseDynamics
 from adbench.model.block import Block
 from adbench.model.cache import ModelCache
-from adbench.model.embed import TOKENS_PER_STEP, TokenEmbedding, pick
+from adbench.model.embed import TOKENS_PER_STEP, TokenEmbedding, Vectors, pick
 from adbench.tokens import Tokens
 from adbench_kernels import rotary_attention, rotary_turns, strided_rotary_attention
 
@@ -57,6 +59,7 @@ class DistillationModel(nn.Module):
             num_actions,
             model.width,
             layout=model.layout,
+            images=model.encoder,
             token_mask=train.token_mask,
             dropout=model.dropout,
         )
@@ -71,6 +74,9 @@ class DistillationModel(nn.Module):
         )
         self.norm = nn.LayerNorm(model.width) if model.norm == "pre" else nn.Identity()
         self.head = nn.Linear(model.width, num_actions)
+        self.moves: InverseDynamics | None = None
+        if train.auxiliary == "inverse-dynamics":
+            self.moves = InverseDynamics(model.width, num_actions)
 
     @property
     def window_tokens(self) -> int:
@@ -87,15 +93,37 @@ class DistillationModel(nn.Module):
         """Trainable numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def forward(self, tokens: Tokens) -> Tensor:
+    def encode(self, tokens: Tokens, count: Tensor) -> Tokens:
+        """The same tokens with their observations encoded, float [B, L, D]: whoever looks at them
+        again and again (`forward(encoded=True)`) does so without the frames.
+
+        Args:
+            tokens: [B, L].
+            count: how many of each row are real, integers [B].
+        """
+        valid = torch.arange(tokens.shape[1], device=count.device) < count[:, None]
+        return replace(tokens, observation=self.embed.encode(tokens.observation, valid))
+
+    def forward(self, tokens: Tokens, *, encoded: bool = False) -> Tensor:
         """Predictions for whole rows, float32 [B, L, A]; what they are at padding means nothing.
 
         Args:
             tokens: rows [B, L] that begin where the model's memory begins; padding at row ends.
+            encoded: they come from `encode`.
 
         Raises:
             UsageError: with `context = exact`, rows longer than the context.
         """
+        return self._read(self._embedded(tokens, encoded=encoded))
+
+    def forward_with_moves(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """`forward`, and guesses at the action that led to each token (`InverseDynamics`), both
+        float32 [B, L, A]; for training with an auxiliary task."""
+        assert self.moves is not None
+        vectors = self._embedded(tokens)
+        return self._read(vectors), self.moves(vectors.observation).float()
+
+    def _embedded(self, tokens: Tokens, *, encoded: bool = False) -> Vectors:
         length = tokens.shape[1]
         if self.context == "exact" and length > self.window_steps:
             raise UsageError(
@@ -103,7 +131,9 @@ class DistillationModel(nn.Module):
                 f"and window_steps = {self.window_steps}: it was trained on no more. "
                 f"Give it the last {self.window_steps} tokens."
             )
-        vectors = self.embed(tokens, tokens.valid)
+        return cast(Vectors, self.embed(tokens, tokens.valid, encoded=encoded))
+
+    def _read(self, vectors: Vectors) -> Tensor:
         x = vectors.x
         if self.positions is not None:
             x = x + self.positions[: x.shape[1]]

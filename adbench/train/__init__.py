@@ -1,9 +1,10 @@
 """Training: rows in, checkpoints out."""
 
-from adbench.train.loop import Sampler, TrainSummary, Validate, precision, train
+from adbench.train.loop import Bring, Sampler, TrainSummary, Validate, precision, train
 from adbench.train.state import identity, load_model
 
 __all__ = [
+    "Bring",
     "Sampler",
     "TrainSummary",
     "Validate",

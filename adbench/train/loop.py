@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from adbench.tokens import Tokens
 from adbench.train import state
 from adbench.train.metrics import MetricsLog
 from adbench.train.optimise import (
+    Forward,
     apply_gradients,
     learning_rate,
     make_optimizer,
@@ -34,6 +35,9 @@ from adbench.train.optimise import (
 
 Validate = Callable[[DistillationModel], float]
 """A model's score on validation tasks; larger is better."""
+
+Bring = Callable[[Tokens, torch.device], Tokens]
+"""Takes a batch to the device, maybe drawing frames there from the states in it."""
 
 _UPDATES_PER_LINE = 10
 
@@ -60,7 +64,8 @@ class TrainSummary:
         tokens: transition tokens of its rows, padding included: equal for every method of a run.
         targets: tokens among them that asked for an action, hence bore loss.
         seconds: time spent in updates.
-        loss: mean loss of the last line in `metrics.jsonl`, nats a target.
+        loss: mean loss of the last line in `metrics.jsonl`, nats a target; of the actions to take
+            alone.
         checkpoint: folder of the checkpoint that counts (the best where `choose_best`, else the
             last).
     """
@@ -87,6 +92,7 @@ def train(
     model: DistillationModel,
     folder: Path,
     metrics: Path,
+    bring: Bring | None = None,
     progress: Progress = silent,
     stop: Stop = never,
     validate: Validate | None = None,
@@ -102,6 +108,7 @@ def train(
         model: freshly built, on the device to train on; it ends with the last weights.
         folder: where its checkpoints go.
         metrics: the run's `metrics.jsonl`.
+        bring: how rows get to the device; none: as they are.
         progress: told the updates done.
         stop: asked after every update; where it says yes a checkpoint is written.
         validate: scores each checkpoint on validation tasks; needed with `choose_best`.
@@ -117,7 +124,9 @@ def train(
     # Dropout and masks draw from torch's global generators, which are the caller's.
     with torch.random.fork_rng(devices=state.cuda_devices(model)):
         state.key_generators(model, seed=seed, method=method)
-        training = _Training(config, method, seed, sampler, model, folder, metrics, validate)
+        training = _Training(
+            config, method, seed, sampler, model, folder, metrics, bring or _as_they_are, validate
+        )
         return training.run(progress, stop)
 
 
@@ -140,6 +149,7 @@ class _Training:
         model: DistillationModel,
         folder: Path,
         metrics: Path,
+        bring: Bring,
         validate: Validate | None,
     ) -> None:
         if config.train.choose_best and validate is None:
@@ -147,17 +157,22 @@ class _Training:
         self.config = config.train
         self.identity = state.identity(config, method=method, seed=seed)
         self.sampler = sampler
+        self.bring = bring
         self.model = model
         self.folder = folder
         self.metrics = MetricsLog(metrics, method=method, seed=seed)
         self.validate = validate if config.train.choose_best else None
         self.optimizer = make_optimizer(model, config.train)
         self.autocast = precision(config.train, model.device)
-        self.forward = _compiled(model) if config.train.compile else model
+        self.guesses = config.train.auxiliary != "none"
+        self.forward: Forward = model.forward_with_moves if self.guesses else model
+        if config.train.compile:
+            self.forward = _compiled(self.forward)
         self.update = self.tokens = self.targets = 0
         self.seconds, self.loss = 0.0, math.nan
-        # Loss and gradient norm since the last line stay on the device: reading them makes it wait.
-        self._sums = torch.zeros(2, device=model.device)
+        # Losses and gradient norm since the last line stay on the device: reading them makes it
+        # wait.
+        self._sums = torch.zeros(3, device=model.device)
         self._resume()
         self._begin_line()
 
@@ -190,16 +205,17 @@ class _Training:
         tokens = self.sampler.batch(self.config.batch_sequences)
         self.tokens += math.prod(tokens.shape)
         self.targets += int(tokens.asks.sum())
-        loss = set_gradients(
+        losses = set_gradients(
             self.forward,
             self.optimizer,
-            tokens.to(self.model.device, non_blocking=True),
+            self.bring(tokens, self.model.device),
             label_smoothing=self.config.label_smoothing,
+            auxiliary_weight=self.config.auxiliary_weight if self.guesses else 0.0,
             autocast=self.autocast,
         )
         rate = learning_rate(self.config, self.update)
         norm = apply_gradients(self.optimizer, rate=rate, clip=self.config.gradient_clip)
-        self._sums += torch.stack((loss, norm))
+        self._sums += torch.stack((*losses, norm))
         self.update += 1
 
     def _begin_line(self) -> None:
@@ -209,9 +225,9 @@ class _Training:
 
     def _write_line(self) -> None:
         updates = self.update - self._line_update
-        loss, norm = (self._sums / updates).tolist()
+        loss, auxiliary, norm = (self._sums / updates).tolist()
         rate = learning_rate(self.config, self.update - 1)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        if not all(math.isfinite(value) for value in (loss, auxiliary, norm)):
             raise TrainingError(
                 f"the loss is {loss} and its gradient's norm {norm} between updates "
                 f"{self._line_update + 1} and {self.update}, at a learning rate of {rate:.2g}. "
@@ -223,6 +239,7 @@ class _Training:
         self.metrics.write(
             update=self.update,
             loss=loss,
+            **({"auxiliary_loss": auxiliary} if self.guesses else {}),
             learning_rate=rate,
             gradient_norm=norm,
             tokens=self.tokens,
@@ -287,14 +304,18 @@ class _Training:
         self.update = found.update
 
 
-def _compiled(model: DistillationModel) -> Callable[[Tokens], Tensor]:
+def _as_they_are(tokens: Tokens, device: torch.device) -> Tokens:
+    return tokens.to(device, non_blocking=True)
+
+
+def _compiled(plain: Forward) -> Forward:
     from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
 
-    compiled = torch.compile(model, dynamic=False)
+    compiled = torch.compile(plain, dynamic=False)
 
-    def forward(tokens: Tokens) -> Tensor:
+    def forward(tokens: Tokens) -> Tensor | tuple[Tensor, Tensor]:
         try:
-            return cast(Tensor, compiled(tokens))
+            return compiled(tokens)
         except TorchDynamoException as error:
             why = str(error).strip().splitlines()[0]
             raise TrainingError(

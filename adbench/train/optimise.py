@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adbench.config import TrainConfig
+from adbench.model.auxiliary import actions_between
 from adbench.tokens import NO_ACTION, Tokens
 from adbench.train.muon import Muon
 
-Forward = Callable[[Tokens], Tensor]
+Forward = Callable[[Tokens], Tensor | tuple[Tensor, Tensor]]
+"""Predictions [B, L, A]; with an auxiliary task also guesses at what was done, [B, L, A]."""
+
+
+class Losses(NamedTuple):
+    """Mean losses of an update, nats a target.
+
+    Attributes:
+        imitation: of the actions that the history took, float32 [].
+        auxiliary: of the actions guessed from two observations, float32 []; 0 where nobody guesses.
+    """
+
+    imitation: Tensor
+    auxiliary: Tensor
 
 
 class Optimizer:
@@ -125,38 +139,61 @@ def loss_sum(logits: Tensor, tokens: Tokens, *, label_smoothing: float) -> Tenso
     )
 
 
+def guess_loss_sum(guesses: Tensor, tokens: Tokens) -> Tensor:
+    """Cross-entropy of the actions that led to tokens, summed over those where they can be guessed;
+    float32 [].
+
+    Args:
+        guesses: [B, L, A].
+        tokens: [B, L].
+    """
+    return F.cross_entropy(
+        guesses.flatten(0, 1),
+        actions_between(tokens).flatten(),
+        ignore_index=NO_ACTION,
+        reduction="sum",
+    )
+
+
 def set_gradients(
     forward: Forward,
     optimizer: Optimizer,
     tokens: Tokens,
     *,
     label_smoothing: float,
+    auxiliary_weight: float = 0.0,
     rows_at_once: int | None = None,
     autocast: torch.dtype | None = None,
-) -> Tensor:
-    """Gradients of the mean loss over all tokens that ask, and that loss, float32 [].
+) -> Losses:
+    """Gradients of the mean loss over all tokens that ask, and of the auxiliary one; both losses.
 
     Args:
         forward: the model, maybe compiled.
         optimizer: whose gradients are overwritten.
         tokens: [B, L] on the model's device.
         label_smoothing: as `loss_sum`.
+        auxiliary_weight: of the auxiliary loss, whose guesses `forward` then gives.
         rows_at_once: rows in one pass, the gradients of the passes being added up; none: all.
         autocast: precision of the forward pass; none: that of the weights.
     """
     optimizer.zero_grad()
     asked = tokens.asks.sum().clamp(min=1)
+    guessed = asked
+    if auxiliary_weight:
+        guessed = (actions_between(tokens) != NO_ACTION).sum().clamp(min=1)
     rows = tokens.shape[0]
     at_once = rows_at_once or rows
-    total = torch.zeros((), device=asked.device)
+    total = torch.zeros(2, device=asked.device)
     for start in range(0, rows, at_once):
         part = tokens.map(lambda t, s=start: t[s : s + at_once])  # type: ignore[misc]
         with torch.autocast(asked.device.type, autocast, enabled=autocast is not None):
-            logits = forward(part)
+            found = forward(part)
+        logits, guesses = found if isinstance(found, tuple) else (found, None)
         loss = loss_sum(logits, part, label_smoothing=label_smoothing) / asked
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return total
+        other = loss.new_zeros(()) if guesses is None else guess_loss_sum(guesses, part) / guessed
+        (loss + auxiliary_weight * other).backward()  # type: ignore[no-untyped-call]
+        total += torch.stack((loss.detach(), other.detach()))
+    return Losses(*total)
 
 
 def apply_gradients(optimizer: Optimizer, *, rate: float, clip: float) -> Tensor:
