@@ -15,13 +15,14 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint 
 # Two cores are worth most when idle threads sleep.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help run test test-kernels lint format check bench bench-gpu tune clean
+.PHONY: help run test test-kernels test-gl lint format check bench bench-gpu tune clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     learn, distil and evaluate on Dark Room: a report in minutes (runs/dark-room-quick)"
 	@echo "make test    the tests"
 	@echo "make test-kernels   the Triton kernels without a GPU, interpreted and compiled (Linux, 8 minutes)"
+	@echo "make test-gl   the worlds drawn by MiniWorld, in OpenGL; installs it, but no system package"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff put imports and lines in order"
 	@echo "make check   lint and test: what a change must pass"
@@ -42,6 +43,11 @@ test: .venv/installed-dev
 # 0.4 GB, once.
 test-kernels: .venv/installed-dev
 	@$(BIN)/python tests/kernels/environments.py
+
+# What it needs besides, it names: libraries of OpenGL, which only root can install.
+test-gl: .venv/installed-gl
+	@ADBENCH_REQUIRE=gl OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/envs/opengl \
+		--numprocesses auto --maxprocesses 8 --dist worksteal -p no:benchmark --durations 5
 
 lint: .venv/installed-dev
 	@$(BIN)/ruff check .
@@ -85,4 +91,9 @@ clean:
 .venv/installed-dev: .venv/installed
 	@echo "set-up: tools for tests and checks"
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/installed-gl: .venv/installed-dev
+	@echo "set-up: MiniWorld"
+	@$(PIP) --editable '.[dev,miniworld]'
 	@touch $@

@@ -15,23 +15,27 @@ from collections.abc import Callable
 
 import pytest
 
-CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
-    "gl": (
-        lambda: importlib.util.find_spec("miniworld") is not None,
-        "MiniWorld is not installed: pip install 'algorithm-distillation-bench[miniworld]'",
-    ),
-    "gpu": (lambda: _has_gpu(), "there is no CUDA device"),
-    "triton": (
-        lambda: importlib.util.find_spec("triton") is not None,
-        "Triton is not installed: pip install 'algorithm-distillation-bench[triton]'",
-    ),
-}
+
+def _gl() -> str:
+    from adbench_envs.worlds.opengl.libraries import missing
+
+    return " ".join(missing())
 
 
-def _has_gpu() -> bool:
+def _gpu() -> str:
     import torch
 
-    return torch.cuda.is_available()
+    return "" if torch.cuda.is_available() else "there is no CUDA device"
+
+
+def _triton() -> str:
+    if importlib.util.find_spec("triton") is not None:
+        return ""
+    return "Triton is not installed: pip install 'algorithm-distillation-bench[triton]'"
+
+
+CAPABILITIES: dict[str, Callable[[], str]] = {"gl": _gl, "gpu": _gpu, "triton": _triton}
+"""Each says what is missing here and which package has it; nothing: it is there."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,12 +57,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def requires(name: str) -> None:
     """Skip or fail the running test unless the machine has this capability."""
-    present, reason = CAPABILITIES[name]
-    if present():
+    missing = CAPABILITIES[name]()
+    if not missing:
         return
     if name in _demanded():
-        pytest.fail(f"ADBENCH_REQUIRE demands {name!r}, but {reason}", pytrace=False)
-    pytest.skip(reason)
+        pytest.fail(f"ADBENCH_REQUIRE demands {name!r}, but {missing}", pytrace=False)
+    pytest.skip(missing)
 
 
 def _demanded() -> set[str]:

@@ -20,9 +20,9 @@ def __getattr__(name: str) -> Any:
     """
     if not name.endswith("MiniWorld"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from adbench_envs.worlds.opengl.libraries import prepare
+    from adbench_envs.worlds.opengl.libraries import load
 
-    prepare()
+    load()
     from adbench_envs.worlds.opengl import environments
 
     return getattr(environments, name)

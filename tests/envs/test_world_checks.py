@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_a_start_beyond_a_rim_is_refused() -> None:
         ({"samples": 2}, "1 or 4 samples"),
     ],
 )
-def test_frames_that_cannot_be_drawn_are_refused(size: dict[str, int], message: str) -> None:
+def test_frames_that_cannot_be_drawn_are_refused(size: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Watermaze(**size)
 

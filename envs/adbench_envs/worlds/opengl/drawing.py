@@ -23,7 +23,7 @@ from miniworld.params import DEFAULT_PARAMS, DomainParams
 from pyglet.gl import GL_MULTISAMPLE, glDisable
 
 from adbench.errors import UsageError
-from adbench_envs.worlds.opengl.libraries import LIBRARIES
+from adbench_envs.worlds.opengl.libraries import a_context
 from adbench_envs.worlds.opengl.parts import Body, Level, Ring, TexturedRoom, image_frame
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class WorldView(MiniWorldEnv):
         size = {"obs_height": height, "obs_width": width}
         size |= {"window_height": height, "window_width": width}
         # MiniWorld says how many samples it falls back to on stdout, where data is expected.
-        with contextlib.redirect_stdout(io.StringIO()), _a_context():
+        with contextlib.redirect_stdout(io.StringIO()), a_context():
             super().__init__(params=_settings(worlds[0]), **(size | others))
             # MiniWorld's own would have 8 samples, or as many as there are.
             self.obs_fb = (FrameBuffer if samples > 1 else _SingleSampled)(width, height, samples)
@@ -161,28 +161,6 @@ def _refuse_a_second(held: weakref.ref[WorldView] | None) -> None:
         f"{who} is open in this process already, and two would draw over each other's display "
         f"list. {_ONE_A_PROCESS}"
     )
-
-
-@contextlib.contextmanager
-def _a_context() -> Any:
-    """Say what to do where OpenGL gives no context.
-
-    Raises:
-        UsageError: it gives none.
-    """
-    try:
-        yield
-    except UsageError:
-        raise
-    except Exception as error:
-        headless = pyglet.options["headless"]
-        how = "headless through EGL" if headless else "on a display"
-        raise UsageError(
-            f"no OpenGL context could be had {how}: {type(error).__name__}: {error}. "
-            f"apt-get install --no-install-recommends {' '.join(LIBRARIES.values())} has all that "
-            "Mesa's software renderer needs; PYGLET_HEADLESS=True, set before pyglet is imported, "
-            "asks for EGL, False for a display. Or draw with renderer='raycast'."
-        ) from error
 
 
 def _settings(world: World) -> DomainParams:

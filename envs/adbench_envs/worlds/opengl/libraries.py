@@ -1,6 +1,6 @@
 """What MiniWorld needs and a machine may lack, and the settings under which it may be loaded.
 
-Nothing here loads OpenGL before `prepare` is called.
+Nothing here loads OpenGL before `load` is called.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import ctypes
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from adbench.errors import UsageError
 
@@ -73,14 +75,38 @@ def settings() -> dict[str, str]:
     }
 
 
-def prepare() -> None:
-    """Make ready for MiniWorld to be imported into this process.
+def load() -> None:
+    """Import MiniWorld into this process, which opens an OpenGL context.
 
     Raises:
-        UsageError: see `require`.
+        UsageError: see `require` and `a_context`.
     """
     require()
     os.environ.update(settings())
+    with a_context():
+        importlib.import_module("miniworld.miniworld")
+
+
+@contextmanager
+def a_context() -> Iterator[None]:
+    """Say what to do where OpenGL gives no context.
+
+    Raises:
+        UsageError: it gives none.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        pyglet = importlib.import_module("pyglet")
+        how = "headless through EGL" if pyglet.options["headless"] else "on a display"
+        raise UsageError(
+            f"no OpenGL context could be had {how}: {type(error).__name__}: {error}. "
+            f"apt-get install --no-install-recommends {' '.join(LIBRARIES.values())} brings all "
+            "that Mesa's software renderer needs. PYGLET_HEADLESS=True, set before pyglet is "
+            "imported, asks for EGL, False for a display. Or draw with renderer='raycast'."
+        ) from error
 
 
 def _opens(name: str) -> bool:

@@ -59,9 +59,9 @@ def frames(view: Any, rows: npt.NDArray[np.float32], bodies: list[str]) -> npt.N
 
 
 def _view(scene: Any) -> Any:
-    from adbench_envs.worlds.opengl.libraries import prepare
+    from adbench_envs.worlds.opengl.libraries import load
 
-    prepare()
+    load()
     from adbench_envs.worlds.opengl.drawing import WorldView
 
     return WorldView(

@@ -32,6 +32,9 @@ MOST_WORKERS = 8
 FRAMES_A_WORKER = 64
 """A batch of fewer is not worth another process: its start takes as long as hundreds of frames."""
 
+PROGRAM = ("-P", "-m", "adbench_envs.worlds.opengl.painter")
+"""What Python runs; without the folder that it was started in among the modules."""
+
 _LAST_WORDS = 2000
 
 
@@ -140,7 +143,7 @@ class _Worker:
         self._words: IO[bytes] = tempfile.TemporaryFile()
         searched = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "adbench_envs.worlds.opengl.painter"],
+            [sys.executable, *PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
