@@ -1,22 +1,33 @@
-"""Frames a second of the ray caster, in a furnished room with a pool.
+"""Frames a second of the ray caster: in a furnished room with a pool, and beside MiniWorld.
 
     pytest benchmarks/bench_render.py
 
-One thread draws: frames a second and core. What is timed is first held against the definition.
+One thread draws: frames a second and core. What is timed is first held against the definition, or
+against MiniWorld's frames.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
+from adbench_envs.watermaze import Watermaze
+from adbench_envs.worlds.opengl.libraries import missing, settings
+from adbench_envs.worlds.parity import BOUNDS, anywhere, difference
 from adbench_kernels import Scene, build_scene, raycast
 from adbench_kernels.ray_casting import Box, Disc, Flat, Part, Picture, Wall
 
@@ -115,3 +126,68 @@ def test_frames(
     benchmark.pedantic(draw, rounds=rounds, warmup_rounds=2)  # type: ignore[no-untyped-call]
     cpu_seconds = sorted(spent[2:])[rounds // 2]
     tell(frames, "frames", frames_per_cpu_second=round(frames / cpu_seconds), **size)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (72, 96)])
+def test_raycast_beside_miniworld(
+    benchmark: BenchmarkFixture,
+    tell: Tell,
+    tmp_path: Path,
+    height: int,
+    width: int,
+    samples: int,
+) -> None:
+    """The water maze from the same poses, in turns; MiniWorld's `render_obs` in its own process."""
+    if missing():
+        pytest.skip(" ".join(missing()))
+    family = Watermaze(height=height, width=width, samples=samples)
+    states = anywhere(family, FRAMES, seed=0)
+    program = Path(__file__).with_name("miniworld_frames.py")
+    path = tmp_path / "frames.npy"
+    with subprocess.Popen(
+        [sys.executable, str(program), str(path), str(height), str(width)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **settings()},
+    ) as miniworld:
+        assert miniworld.stdin is not None and miniworld.stdout is not None
+
+        def ask(line: str) -> str:
+            assert miniworld.stdin is not None and miniworld.stdout is not None
+            print(line, file=miniworld.stdin, flush=True)
+            return miniworld.stdout.readline()
+
+        assert ask(json.dumps(states["pose"].tolist())) == "ready\n"
+        found = difference(family.render_state(states), torch.from_numpy(np.load(path)))
+        assert found.within(BOUNDS[samples]), "another picture: not timed"
+
+        spent: list[float] = []
+        theirs: list[float] = []
+
+        def draw() -> Tensor:
+            begin = time.process_time()
+            drawn = family.render_state(states)
+            spent.append(time.process_time() - begin)
+            return drawn
+
+        def turn() -> None:
+            theirs.append(float(ask("again")))
+
+        rounds = 30
+        benchmark.pedantic(draw, setup=turn, rounds=rounds, warmup_rounds=2)  # type: ignore[no-untyped-call]
+        miniworld.stdin.close()
+    ours_seconds, their_seconds = statistics.median(spent[2:]), statistics.median(theirs[2:])
+    tell(
+        FRAMES,
+        "frames",
+        frames_per_cpu_second=round(FRAMES / ours_seconds),
+        miniworld_frames_per_cpu_second=round(FRAMES / their_seconds),
+        times_miniworld=round(their_seconds / ours_seconds, 2),
+        mean_error=round(found.mean_error, 3),
+        share_alike=round(found.share_alike, 4),
+        height=height,
+        width=width,
+        samples=samples,
+    )
