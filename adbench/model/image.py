@@ -21,9 +21,12 @@ _GRID_WHERE_CONVOLUTIONS_END = 4
 
 
 class ImageEncoder(Encoder):
-    """Patch embedding, 3x3 convolutions that halve the grid down to about 4 x 4, then one linear
-    layer.
+    """Patch embedding, 3x3 convolutions that halve the grid down to about 4 x 4, then two linear
+    layers.
 
+    Patches are 8 x 8 from 32 x 32 pixels on: there, patches of 4 cost four times as much on a CPU
+    (forward and backward, 7 k instead of 29 k frames a second and core) and lowered the loss on
+    `watermaze-small` no faster in the first 450 updates.
     Frames may be [Y, X], [Y, X, C] or [C, Y, X]; sizes that the patch does not divide are padded
     with zeros.
 
@@ -38,7 +41,7 @@ class ImageEncoder(Encoder):
         super().__init__()
         self.layout = layout = FrameLayout.of(space)
         smallest = min(layout.rows, layout.columns)
-        self.patch = 8 if smallest >= 64 else 4 if smallest >= 16 else 2
+        self.patch = 8 if smallest >= 32 else 4 if smallest >= 16 else 2
         self.padding = (-layout.columns % self.patch, -layout.rows % self.patch)
         self.mean, self.std = (MEAN,) * layout.channels, (STD,) * layout.channels
         self.grid = (
@@ -55,9 +58,11 @@ class ImageEncoder(Encoder):
             rows, columns = -(-rows // 2), -(-columns // 2)
             products += rows * columns * 9 * width * width
             numbers += rows * columns * width
-        self.out = nn.Linear(width * rows * columns, width)
-        self.flops = 2 * (products + self.out.in_features * width)
-        self.kept_floats = 2 * numbers  # before and after each GELU
+        self.hidden = nn.Linear(width * rows * columns, 2 * width)
+        self.out = nn.Linear(2 * width, width)
+        products += self.hidden.in_features * 2 * width + 2 * width * width
+        self.flops = 2 * products
+        self.kept_floats = 2 * (numbers + 2 * width)  # before and after each GELU
 
     def forward(self, observation: Tensor) -> Tensor:
         """uint8 [..., Y, X, C] (or as the space has it) -> [..., D]."""
@@ -76,5 +81,5 @@ class ImageEncoder(Encoder):
         x = x.view(len(x), *self.grid, -1).permute(0, 3, 1, 2)
         for convolution in self.convolutions:
             x = convolution(F.gelu(x))
-        x = self.out(F.gelu(x).flatten(1))
+        x = self.out(F.gelu(self.hidden(F.gelu(x).flatten(1))))
         return cast(Tensor, x.view(*lead, -1))
