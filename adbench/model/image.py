@@ -25,8 +25,8 @@ class ImageEncoder(Encoder):
     layers.
 
     Patches are 8 x 8 from 32 x 32 pixels on: there, patches of 4 cost four times as much on a CPU
-    (forward and backward, 7 k instead of 29 k frames a second and core) and lowered the loss on
-    `watermaze-small` no faster in the first 450 updates.
+    (forward and backward, 7 k instead of 29 k frames a second and core), for a loss of 1.10 instead
+    of 1.17 after 450 updates on `watermaze-small`.
     Frames may be [Y, X], [Y, X, C] or [C, Y, X]; sizes that the patch does not divide are padded
     with zeros.
 
