@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from adbench import plugins
+from adbench.collect import check_frames
 from adbench.config import TRAINED_METHODS, RunConfig
 from adbench.errors import ConfigError, Stopped
 from adbench.folder import RunFolder
@@ -119,7 +120,7 @@ def check(config: RunConfig) -> None:
 
     Raises:
         ConfigError: methods that this pipeline does not have, none to play, or `ed` without the
-            episodes that it is trained on.
+            episodes that it is trained on; frames to be stored of what is no image.
         UsageError: more tasks than a split has, or a source that cannot learn on these.
     """
     _check_methods(config)
@@ -127,6 +128,7 @@ def check(config: RunConfig) -> None:
     counts = {"train": tasks.train, "validation": tasks.validation}
     for split, count in (counts | dict.fromkeys(family.test_sets, tasks.test)).items():
         family.tasks(split, count, seed=tasks.split_seed)  # only whether there are as many
+    check_frames(config, family)
     _check_source(config, family)
 
 

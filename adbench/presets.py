@@ -30,6 +30,7 @@ def smoke(family: TaskFamily) -> RunConfig:
     window = _between(16, 3 * tokens, 96)
     return RunConfig(
         env=family.name,
+        env_settings=_frames(family, 32, 32),
         tasks=_tasks(family, train=8, validation=2, test=4),
         source=_source(family),
         collect=CollectConfig(
@@ -71,6 +72,7 @@ def quick(family: TaskFamily) -> RunConfig:
     tasks = _tasks(family, train=min(200, learners), validation=16, test=32)
     return RunConfig(
         env=family.name,
+        env_settings=_frames(family, 32, 32),
         tasks=tasks,
         source=_source(family),
         collect=CollectConfig(
@@ -103,6 +105,7 @@ def paper(family: TaskFamily) -> RunConfig:
     tasks = _tasks(family, train=2000, validation=16, test=20)
     return RunConfig(
         env=family.name,
+        env_settings=_frames(family, 72, 96),
         seeds=(0, 1, 2, 3, 4),
         tasks=tasks,
         source=SourceConfig(name="a2c", actors=100, kept_actors=1),
@@ -119,6 +122,7 @@ def paper(family: TaskFamily) -> RunConfig:
             layers=4,
             heads=4,
             feedforward=2048,
+            encoder="paper",
             positions="learned",
             norm="post",
             dropout=0.1,
@@ -173,6 +177,12 @@ def _source(family: TaskFamily) -> SourceConfig:
         "discount": 0.95,
     }
     return SourceConfig(name=name, settings=one_actor if name == "a2c" else {})
+
+
+def _frames(family: TaskFamily, height: int, width: int) -> dict[str, Scalar]:
+    """Frames of a size, where a family draws them in any."""
+    size: dict[str, Scalar] = {"height": height, "width": width}
+    return size if size.keys() <= family.frame_settings else {}
 
 
 def _tasks(family: TaskFamily, *, train: int, validation: int, test: int) -> TasksConfig:

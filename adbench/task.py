@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -116,6 +116,12 @@ class TaskFamily(ABC):
         num_tabular_states: size of a table that is Markov for every task; 0 where there is none.
         num_place_states: size of a table that leaves the heading out; 0 where there is none.
         num_directions: of the world, which `steer` goes in; 0 where there is none.
+        renderer: what draws its observations from states (`render_state`), so that histories need
+            not hold them; none: nothing can.
+        samples: a pixel of what is drawn.
+        world_version: of what is drawn; raised whenever it looks otherwise.
+        frame_settings: names of those of its constructor's arguments that change how states are
+            drawn and nothing that happens.
         accelerated: whether it can step on a GPU. Where it cannot, roll-outs on a GPU keep it on
             the CPU, and what it shows crosses over in one pinned copy a step.
     """
@@ -131,6 +137,9 @@ class TaskFamily(ABC):
     num_directions: int = 0
     accelerated: bool = True
     renderer: str | None = None
+    samples: int = 1
+    world_version: int = 0
+    frame_settings: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def tasks(self, split: str, count: int | None, *, seed: int) -> Tensor:
@@ -177,6 +186,10 @@ class TaskFamily(ABC):
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
         """Index of each lane's state in a table, int64 [N] in [0, num_tabular_states)."""
         raise NotImplementedError(f"{self.name} has no tabular states")
+
+    def render_state(self, state: dict[str, Tensor]) -> Tensor:
+        """What the agent sees in states such as `BatchedEnv.state` gives, uint8 [N, Y, X, C]."""
+        raise NotImplementedError(f"{self.name} does not draw")
 
     def place_state(self, state: dict[str, Tensor]) -> Tensor:
         """As `tabular_state` without the heading, int64 [N] in [0, num_place_states)."""

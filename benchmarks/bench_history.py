@@ -7,6 +7,9 @@ action, reward, two
 flags: 29 MB), from the page cache unless a name says cold. The other ways read the same numbers
 from the same disk in the same process: h5py from the shard itself, and from a chunked copy under
 zstandard, or under gzip as XLand-100B ships.
+
+Rows of frames are 64 windows of 200 tokens of `watermaze`, 64x64, one sample a pixel, drawn on the
+CPU from the poses that the histories hold.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
+from adbench import plugins
+from adbench.collect import collect
+from adbench.config import CollectConfig, RunConfig, TasksConfig
+from adbench.history.frames import RowFrames
 from adbench.history.hdf5 import zstd
 from adbench.history.reader import HistoryStore
 from adbench.history.sampler import WindowSampler
@@ -193,6 +200,37 @@ def test_training_rows(
     else:
         benchmark(one_array_a_field(arrays, rows, length))
     tell(benchmark, tokens=rows * length, milliseconds=1e3)
+
+
+@pytest.fixture(scope="module")
+def poses(tmp_path_factory: pytest.TempPathFactory) -> HistoryStore:
+    path = tmp_path_factory.mktemp("poses")
+    run = RunConfig(
+        env="watermaze",
+        tasks=TasksConfig(train=16),
+        collect=CollectConfig(learners_per_task=4, episodes=40, expert_episodes=0, max_episodes=40),
+    )
+    collect(run, seed=0, folder=path)
+    return HistoryStore.open(path)
+
+
+@pytest.mark.parametrize("what", ["rows of frames", "rows of states", "frames alone"])
+def test_rows_of_frames(benchmark: BenchmarkFixture, poses: HistoryStore, what: str) -> None:
+    """What training waits for before the model: rows gathered and drawn; and both parts of it."""
+    benchmark.group = "64 rows of 200 frames 64x64"
+    sampler = WindowSampler(poses, row_steps=200, seed=0, label="bench")
+    draw = RowFrames(plugins.family("watermaze"), poses.tasks)
+    rows, cpu = sampler.batch(64), torch.device("cpu")
+    assert rows.valid.all(), "padding is not drawn: do not time it"
+    frames = draw(rows, cpu).observation
+    assert isinstance(frames, Tensor) and frames.shape == (64, 200, 64, 64, 3)
+    todo: dict[str, Callable[[], object]] = {
+        "rows of frames": lambda: draw(sampler.batch(64), cpu),
+        "rows of states": lambda: sampler.batch(64),
+        "frames alone": lambda: draw(rows, cpu),
+    }
+    benchmark(todo[what])
+    tell(benchmark, frames=64 * 200, milliseconds=1e3)
 
 
 def test_write_a_shard(

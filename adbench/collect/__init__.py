@@ -10,12 +10,13 @@ from adbench.collect.learn import Expert, Learning, learn_online
 from adbench.collect.ledger import expert_threshold
 from adbench.collect.plan import ShardPlan, plan_shards
 from adbench.collect.score import source_rollout
-from adbench.collect.shards import collect, collect_shard, missing_shards
+from adbench.collect.shards import check_frames, collect, collect_shard, missing_shards
 
 __all__ = [
     "Expert",
     "Learning",
     "ShardPlan",
+    "check_frames",
     "choose_source_settings",
     "collect",
     "collect_shard",

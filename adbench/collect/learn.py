@@ -23,7 +23,6 @@ from adbench.config import SourceConfig
 from adbench.errors import Stopped
 from adbench.noise import Lanes, key_of
 from adbench.progress import Progress, Stop, never, silent
-from adbench.source.base import Source
 from adbench.task import BatchedEnv, TaskFamily
 
 _TELL_STEPS = 64
@@ -47,9 +46,9 @@ class Learning:
     """What H streams lived through; NumPy arrays on the host, history by history, zeros as padding.
 
     Attributes:
-        steps: `observation` or `observation/KEY` (or `state/NAME` where frames are rendered from
-            it), `action`, `reward` f4, `terminated` u1, `truncated` u1: each [H, S, ...]. Empty if
-            nothing was recorded.
+        steps: `observation` or `observation/KEY` (or `state/NAME` where they are drawn from it, or
+            `frame` where frames were wanted), `action`, `reward` f4, `terminated` u1, `truncated`
+            u1: each [H, S, ...]. Empty if nothing was recorded.
         endings: `final_observation` or `final_observation/KEY` (or `final_state/NAME`), each
             [H, E, ...].
         episode_end: exclusive step index of each episode's end, int32 [H, E]; -1 is padding.
@@ -113,6 +112,7 @@ def learn_online(
     expert: Expert | None = None,
     device: torch.device | str = "cpu",
     record: bool = True,
+    frames: bool = False,
     progress: Progress = silent,
     stop: Stop = never,
 ) -> Learning:
@@ -134,6 +134,7 @@ def learn_online(
         expert: converged behaviour that must follow; None: none.
         device: where environment and learners live, if the algorithm gains by it; else the CPU.
         record: keep every step; False keeps episode ends and returns only.
+        frames: keep images, also where they could be drawn from states later.
         progress: told episodes finished, of those that are sure to be played.
         stop: asked now and then whether to give up.
 
@@ -162,7 +163,7 @@ def learn_online(
         episodes=episodes,
         device=at,
     )
-    env = _environment(family, lanes, learners, at)
+    env = _environment(family, lanes, at, sees=learners.observes or frames)
     window = expert.episodes if expert else 0
     ledger = Ledger(
         len(tasks) * kept,
@@ -176,7 +177,9 @@ def learn_online(
     if kept < actors:
         kept_lanes = torch.arange(env.num_envs, device=at).view(-1, actors)[:, :kept].flatten()
     sure = episodes + window
-    keeper = Keeper(family, kept_lanes, len(tasks) * kept, episodes=sure) if record else None
+    keeper = None
+    if record:
+        keeper = Keeper(family, kept_lanes, len(tasks) * kept, episodes=sure, frames=frames)
     for step, transition in enumerate(transitions(env, learners)):
         reward, ended = transition.reward, transition.terminated | transition.truncated
         if kept_lanes is not None:
@@ -204,16 +207,16 @@ def learn_online(
 
 
 def _environment(
-    family: TaskFamily, lanes: Lanes, learners: Source, device: torch.device
+    family: TaskFamily, lanes: Lanes, device: torch.device, *, sees: bool
 ) -> BatchedEnv:
-    looks = family.renderer is None or not learners.privileged
     return family.make(
         lanes.tasks,
         # A seed of its own in each stage, as the learners' noise has.
         seed=int(key_of(lanes.seed, lanes.stage, "env")[0] >> 1),
         lane_ids=lanes.lane_ids,
         device=device,
-        observe="agent" if looks else "state",
+        # What cannot be drawn later has to be seen now.
+        observe="agent" if sees or family.renderer is None else "state",
     )
 
 

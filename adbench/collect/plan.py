@@ -16,7 +16,7 @@ from adbench.history.spaces import spaces_of, storage_dtype
 from adbench.task import TaskFamily
 
 _BATCH_LANES = 1024
-# Reward, flags; and, where frames are rendered from it, a state that only the environment knows.
+# Reward, flags; and, where observations are drawn from it, a state that only the environment knows.
 _OTHER_STEP_BYTES, _STATE_BYTES = 6, 64
 
 
@@ -80,7 +80,8 @@ def numbers_within_tasks(tasks: Tensor) -> tuple[int, ...]:
 
 
 def learner_bytes(config: RunConfig, family: TaskFamily) -> int:
-    """Bytes on disk of one learner's histories, if none of them converges before the limit."""
+    """Bytes on disk of one learner's histories, if none of them converges before the limit; frames
+    count in full, as they are held before they are compressed."""
     kept = config.source.kept_actors or config.source.actors
     sizes = {
         name: np.dtype(storage_dtype(space)).itemsize * math.prod(space.shape)
@@ -88,7 +89,7 @@ def learner_bytes(config: RunConfig, family: TaskFamily) -> int:
     }
     observation = sum(size for name, size in sizes.items() if name.startswith("observation"))
     if family.renderer is not None:
-        observation = _STATE_BYTES
+        observation = _STATE_BYTES + (observation if config.collect.store_frames else 0)
     a_step = observation + sizes["action"] + _OTHER_STEP_BYTES
     an_episode = family.max_episode_steps * a_step + observation + 4
     return kept * config.collect.max_episodes * an_episode

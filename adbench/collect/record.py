@@ -105,20 +105,28 @@ class Keeper:
     """Everything that N lanes live through, as the fields of a shard.
 
     Args:
-        family: whose lanes they are. Where it renders frames from states, states are kept and
-            frames are not.
+        family: whose lanes they are. Where it draws observations from states, states are kept and
+            observations are not.
         lanes: which lanes of a batch to keep, int64 [N]; None: all.
         num_lanes: N.
         episodes: episodes each of them plays, as far as one can tell.
+        frames: keep observations as `frame`, beside the states that they could be drawn from.
     """
 
     def __init__(
-        self, family: TaskFamily, lanes: Tensor | None, num_lanes: int, *, episodes: int
+        self,
+        family: TaskFamily,
+        lanes: Tensor | None,
+        num_lanes: int,
+        *,
+        episodes: int,
+        frames: bool = False,
     ) -> None:
         self._family = family
         self._lanes = lanes
         self._num_lanes = num_lanes
         self._episodes = episodes
+        self._frames = frames
         self._tracks: dict[str, Track] = {}
         self._endings: dict[str, Endings] = {}
 
@@ -148,7 +156,7 @@ class Keeper:
             reached = self._seen(transition.next_observation, transition.next_state)
             for name, values in reached.items():
                 kept = self._kept(values)
-                self._endings[f"final_{name}"].put(at, which, kept[at.to(kept.device)])
+                self._endings[_final(name)].put(at, which, kept[at.to(kept.device)])
 
     def steps(self, length: Array) -> dict[str, Array]:
         """Step fields, [N, S, ...], given each lane's length in steps, int32 [N]."""
@@ -159,8 +167,13 @@ class Keeper:
         return {name: values.first(episodes) for name, values in self._endings.items()}
 
     def _seen(self, observation: Observation, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self._family.renderer is not None:
-            return {f"state/{name}": values for name, values in state.items()}
+        states = {f"state/{name}": values for name, values in state.items()}
+        drawn = states if self._family.renderer is not None else {}
+        if self._frames:
+            assert not isinstance(observation, dict)
+            return {"frame": observation, **drawn}
+        if drawn:
+            return drawn
         if isinstance(observation, dict):
             return {f"observation/{key}": values for key, values in observation.items()}
         return {"observation": observation}
@@ -179,6 +192,9 @@ class Keeper:
                 self._num_lanes, shape, torch.uint8 if dtype == torch.bool else dtype, steps
             )
             if name in seen:
-                self._endings[f"final_{name}"] = Endings(
-                    self._num_lanes, shape, dtype, self._episodes
-                )
+                self._endings[_final(name)] = Endings(self._num_lanes, shape, dtype, self._episodes)
+
+
+def _final(name: str) -> str:
+    """The episode field beside a step field."""
+    return "final_observation" if name == "frame" else f"final_{name}"

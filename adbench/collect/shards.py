@@ -11,16 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from pydantic import JsonValue
 
 from adbench import plugins
 from adbench.collect.learn import Expert, Learning, learn_online
 from adbench.collect.plan import ShardPlan, in_batches, learner_bytes, plan_shards
 from adbench.config import RunConfig
-from adbench.errors import HistoryError, Stopped
+from adbench.errors import ConfigError, HistoryError, Stopped
+from adbench.history.drift import sample_fields
+from adbench.history.frames import renderer_of
+from adbench.history.hdf5 import zstd
 from adbench.history.reader import intact_shards
 from adbench.history.schema import ManifestLine, ShardMeta, shard_name
-from adbench.history.spaces import spaces_of
+from adbench.history.spaces import Space, spaces_of
 from adbench.history.writer import write_shard
 from adbench.noise import Lanes
 from adbench.progress import Progress, Stop, never, silent
@@ -61,6 +65,7 @@ def collect(
         AdbenchError: whatever goes wrong in the environment, the source or on the disk.
     """
     family = plugins.family_of(config)
+    check_frames(config, family)
     plans = plan_shards(config, family)
     missing = missing_shards(config, family, plans, seed=seed, folder=folder)
     batches = tuple(
@@ -89,6 +94,24 @@ def collect(
             f"Time is up after {len(plans) - left} of {len(plans)} shards in {folder}. "
             "They are kept; the same command goes on."
         )
+
+
+def check_frames(config: RunConfig, family: TaskFamily) -> None:
+    """Refuse to store frames where there are none, or nothing to compress them with.
+
+    Raises:
+        ConfigError: observations are not one image.
+        ResourceError: hdf5plugin is missing; the message says how to install it.
+    """
+    if not config.collect.store_frames:
+        return
+    space = family.observation_space
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
+        raise ConfigError(
+            f"collect.store_frames: {family.name} shows {space}, and only single uint8 images of "
+            "three axes are stored as frames. Leave store_frames out."
+        )
+    zstd()
 
 
 def collect_shard(
@@ -131,15 +154,18 @@ def collect_batch(
         max_episodes=rules.max_episodes,
         expert=Expert(rules.expert_episodes, rules.expert_share) if rules.expert_episodes else None,
         device=device,
+        frames=rules.store_frames,
         progress=progress,
     )
     kept = config.source.kept_actors or config.source.actors
-    told = _told(config)
+    told = _told(config, family)
     lines, first = [], 0
     for plan in plans:
         last = first + kept * len(plan.tasks)
         part = learning.part(first, last)
         arrays = _arrays(part, plan, seed=seed, kept=kept)
+        if family.renderer is not None and not rules.store_frames:
+            arrays |= sample_fields(family, arrays)
         meta = _meta(config, family, plan, told, seed=seed)
         lines.append(write_shard(folder, plan.index, arrays, meta))
         first = last
@@ -160,7 +186,7 @@ def missing_shards(
         HistoryError: the folder holds a whole shard of another run; it is left alone.
     """
     there, _ = intact_shards(folder, env=family.name, env_version=family.version)
-    told = _told(config)
+    told = _told(config, family)
     for plan in plans:
         line = there.get(shard_name(plan.index))
         if line is not None:
@@ -194,16 +220,21 @@ def _first_difference(
     return path, theirs, ours
 
 
-def _told(config: RunConfig) -> dict[str, JsonValue]:
+def _told(config: RunConfig, family: TaskFamily) -> dict[str, JsonValue]:
     """Everything that a shard's content depends on, beside the environment and the seed."""
-    source = config.source
-    settings = plugins.source(source.name).Settings.parse(source.settings)
-    return {
+    source, algorithm = config.source, plugins.source(config.source.name)
+    settings = algorithm.Settings.parse(source.settings)
+    told: dict[str, JsonValue] = {
         "settings": settings.model_dump(mode="json"),
         "actors": source.actors,
         "collect": config.collect.model_dump(mode="json"),
         "tasks": config.tasks.model_dump(mode="json", include={"split_seed", "train"}),
     }
+    world: dict[str, JsonValue] = {**plugins.family_settings(config.env, config.env_settings)}
+    if not (algorithm.observes or config.collect.store_frames):
+        # States are the same however they would be drawn.
+        world = {k: v for k, v in world.items() if k not in family.frame_settings}
+    return {**told, "env_settings": world} if world else told
 
 
 def _meta(
@@ -223,8 +254,16 @@ def _meta(
         seed=seed,
         learners=len(plan.tasks),
         actors=config.source.kept_actors or config.source.actors,
-        spaces=spaces_of(family.observation_space, family.action_space),
+        spaces=_spaces(config, family),
+        renderer=renderer_of(family, torch.device("cpu")),
     )
+
+
+def _spaces(config: RunConfig, family: TaskFamily) -> dict[str, Space]:
+    found = spaces_of(family.observation_space, family.action_space)
+    if config.collect.store_frames:
+        found["frame"] = found.pop("observation")
+    return found
 
 
 def _arrays(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 
 from adbench import describe, plugins
 from adbench.commands.arguments import Parser
@@ -68,13 +69,13 @@ def problem(entry: PluginEntry, *, load_own: bool) -> str | None:
     """
     if entry.error or (entry.own and not load_own):
         return entry.error
-    resolve = {
+    resolve: dict[str, Callable[[str], object]] = {
         plugins.ENVS: plugins.family,
         plugins.SOURCES: plugins.source,
         plugins.PRESETS: plugins.registered_preset,
-    }[entry.group]
+    }
     try:
-        resolve(entry.name)
+        resolve[entry.group](entry.name)
     except AdbenchError as error:
         return str(error)
     return None

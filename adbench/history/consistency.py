@@ -54,6 +54,7 @@ def values_problem(
         "step": np.arange(steps) < length[:, None],
         "episode": episode_end >= 0,
         "history": np.ones(len(length), bool),
+        "sample": np.ones(len(arrays.get("sample/history", ())), bool),
     }
     for name, values in arrays.items():
         axis = axis_of(name)
@@ -63,6 +64,9 @@ def values_problem(
         problem = _range_problem(name, values, masks[axis], fields[name])
         if problem:
             return problem
+    problem = _samples_problem(arrays)
+    if problem:
+        return problem
     return _flags_problem(arrays["terminated"], arrays["truncated"], episode_end, masks["step"])
 
 
@@ -88,6 +92,25 @@ def _range_problem(
         return None
     got = values[outside].flat[0]
     return f"{name} holds {got}, expected {int(low.min())} to {int(high.max())}"
+
+
+def _samples_problem(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """What is wrong with where sample frames were drawn; they are steps of histories."""
+    if "sample/history" not in arrays:
+        return None
+    history, step, length = arrays["sample/history"], arrays["sample/step"], arrays["length"]
+    if history.min() < 0 or history.max() >= len(length):
+        return (
+            f"sample/history holds {history.min()} to {history.max()}, not 0 to {len(length) - 1}"
+        )
+    outside = (step < 0) | (step >= length[history])
+    if outside.any():
+        at = int(np.argmax(outside))
+        return (
+            f"sample {at} is step {step[at]} of history {history[at]}, which has "
+            f"{length[history[at]]}"
+        )
+    return None
 
 
 def _flags_problem(

@@ -13,7 +13,7 @@ import torch
 
 from adbench.errors import TrainingError
 from adbench.history.reader import HistoryStore
-from adbench.history.schema import FieldRecord
+from adbench.history.schema import FieldRecord, axis_of
 from adbench.history.sequences import Pieces, Sequences
 from adbench.history.shard import Shard
 from adbench.tokens import NO_ACTION, TERMINATED, TRUNCATED, Tokens
@@ -27,14 +27,16 @@ class Gatherer:
         sequences: where their tokens lie.
         row_steps: L.
 
-    Raises:
-        TrainingError: the histories hold no observations.
+    Attributes:
+        holds_states: there are no observations, and rows hold the states behind them in their
+            place, by name; whoever knows the family draws them (`RowFrames`).
     """
 
     def __init__(self, store: HistoryStore, sequences: Sequences, row_steps: int) -> None:
         self._sequences = sequences
         self._row_steps = row_steps
         self._observed = _observed_fields(store)
+        self.holds_states = self._observed[0].steps.startswith("state/")
         self._shards = [_FlatShard(shard) for shard in store.shards]
 
     def rows(self, start: np.ndarray, stop: np.ndarray) -> Tokens:
@@ -82,7 +84,8 @@ class Gatherer:
 
 @dataclass(frozen=True)
 class _Observed:
-    """One observation field: its key in a Dict space ("": the only one), and its form in a row."""
+    """One observation field, or one of a state: its key in a Dict space ("": the only one), and its
+    form in a row."""
 
     key: str
     steps: str
@@ -92,25 +95,30 @@ class _Observed:
 
 
 def _observed_fields(store: HistoryStore) -> tuple[_Observed, ...]:
-    found = []
+    seen, states = [], []
     for name, record in store.fields.items():
         base, slash, key = name.partition("/")
         if base in ("observation", "frame"):
             finals = f"final_observation{slash}{key}"
-            found.append(_Observed(key, name, finals, _row_dtype(record), record.shape[2:]))
-    if not found:
+            seen.append(_Observed(key, name, finals, _row_dtype(record), record.shape[2:]))
+        elif base == "state":
+            # As they are: what they are drawn by knows their types.
+            dtype = record.numpy_dtype
+            states.append(_Observed(key, name, f"final_{name}", dtype, record.shape[2:]))
+    if not seen and any(state.finals not in store.fields for state in states):
         raise TrainingError(
-            f"{store.folder} holds states without observations; they must be rendered before "
-            "anything can learn from them."
+            f"{store.folder} holds states without observations, and no final states: nothing can "
+            "be drawn where an episode ends. Write final_state/NAME beside each state/NAME."
         )
-    return tuple(found)
+    return tuple(seen or states)
 
 
 def _row_dtype(record: FieldRecord) -> np.dtype[Any]:
     """Images as they are, symbols and counts as int64, other numbers as float32."""
     if record.dtype[0] == "f":
         return np.dtype(np.float32)
-    is_image = record.dtype == "u1" and len(record.shape) == 5
+    is_box = record.space is None or record.space.kind == "box"
+    is_image = record.dtype == "u1" and is_box and len(record.shape) in (4, 5)
     return np.dtype(np.uint8 if is_image else np.int64)
 
 
@@ -122,7 +130,7 @@ class _FlatShard:
         self._flat = {
             name: values.reshape(-1, *values.shape[2:])
             for name, values in shard.arrays.items()
-            if values.ndim > 1
+            if axis_of(name) in ("step", "episode")
         }
         last = np.maximum(shard.arrays["episode_end"] - 1, 0)
         terminated = np.take_along_axis(shard.arrays["terminated"], last, axis=1)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from adbench.errors import HistoryError
 from adbench.history.manifest import DamageError, read_lines
-from adbench.history.schema import MANIFEST, FieldRecord, ManifestLine, axis_of
+from adbench.history.schema import MANIFEST, ONE_AXIS, FieldRecord, ManifestLine, axis_of
 from adbench.history.shard import Shard, step_fields
 
 
@@ -278,17 +278,22 @@ def _check_kind(
 
 def _check_alike(first: ManifestLine, line: ManifestLine) -> None:
     for name in ("env", "env_version", "split", "source"):
-        ours, theirs = getattr(line, name), getattr(first, name)
-        if ours != theirs:
-            raise DamageError(f"is of {name} {ours!r}, {first.file} of {theirs!r}")
-    if set(first.fields) != set(line.fields):
-        odd = sorted(set(first.fields) ^ set(line.fields))[0]
+        mine, its = getattr(line, name), getattr(first, name)
+        if mine != its:
+            raise DamageError(f"is of {name} {mine!r}, {first.file} of {its!r}")
+    # Samples are looked at shard by shard: one may be drawn in another size than its neighbour.
+    ours, theirs = (
+        {name: field for name, field in each.fields.items() if axis_of(name) != "sample"}
+        for each in (line, first)
+    )
+    if set(ours) != set(theirs):
+        odd = sorted(set(ours) ^ set(theirs))[0]
         raise DamageError(
             f"and {first.file} do not have the same fields: {odd!r} is in one of them only"
         )
-    for name, record in line.fields.items():
-        other = first.fields[name]
-        lead = 1 if axis_of(name) == "history" else 2
+    for name, record in ours.items():
+        other = theirs[name]
+        lead = 1 if axis_of(name) in ONE_AXIS else 2
         if (record.dtype, record.shape[lead:], record.space) != (
             other.dtype,
             other.shape[lead:],

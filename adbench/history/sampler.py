@@ -118,6 +118,11 @@ class WindowSampler:
         return self._sequences.history
 
     @property
+    def holds_states(self) -> bool:
+        """Whether rows hold states in the place of observations, by name, for want of these."""
+        return self._gatherer.holds_states
+
+    @property
     def tokens_available(self) -> int:
         """Different tokens that rows can hold."""
         return int(self._sequences.token[-1])
@@ -144,7 +149,7 @@ class WindowSampler:
             rows: B.
 
         Returns:
-            symbols as int64, frames as uint8, other numbers as float32.
+            symbols as int64, frames as uint8, other numbers as float32; states as they are stored.
         """
         draws = generator(self._seed, self._label, "rows", self._batches).random((3, rows))
         self._batches += 1

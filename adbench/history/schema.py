@@ -1,12 +1,17 @@
 """The format of a history folder: its fields, their axes and types, and the manifest's lines.
 
-H histories, S steps (of the longest), E episodes (of the longest). Fields are learner-major:
+H histories, S steps (of the longest), E episodes (of the longest), P sample frames. Fields are
+learner-major:
 
     step       observation | observation/NAME | frame, state/NAME, action, reward,
                terminated, truncated                                               [H, S, ...]
     episode    final_observation | final_observation/NAME, final_state/NAME,
                episode_end                                                         [H, E, ...]
     history    length, task, learner_seed, learner, actor                          [H, ...]
+    sample     sample/frame, sample/history, sample/step                           [P, ...]
+
+Sample frames are drawn from some of the states when these are collected, so that whoever draws
+them anew can tell whether they look as they did.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ MANIFEST = "manifest.jsonl"
 SHARD_BYTES_MAX = 2**30
 """A shard is one unit of work; at a gigabyte a lost one is still redone in minutes."""
 
-Axis = Literal["step", "episode", "history"]
+Axis = Literal["step", "episode", "history", "sample"]
 Dtype = Literal["u1", "i1", "i2", "i4", "i8", "u8", "f2", "f4", "f8"]
 """NumPy's element types, little-endian. u8 is unsigned with 64 bits, for seeds alone."""
 
@@ -38,12 +43,17 @@ _AXES: dict[str, Axis] = {
     **dict.fromkeys(("reward", "terminated", "truncated"), "step"),
     **dict.fromkeys(("final_observation", "final_state", "episode_end"), "episode"),
     **dict.fromkeys(("length", "task", "learner_seed", "learner", "actor"), "history"),
+    "sample": "sample",
 }
+SAMPLE = ("sample/frame", "sample/history", "sample/step")
 FIXED_DTYPES: dict[str, Dtype] = {
     "reward": "f4", "terminated": "u1", "truncated": "u1", "episode_end": "i4", "length": "i4",
     "learner_seed": "u8", "learner": "i4", "actor": "i4", "frame": "u1",
+    "sample/frame": "u1", "sample/history": "i4", "sample/step": "i4",
 }  # fmt: skip
-_SCALAR = frozenset(FIXED_DTYPES) - {"frame"} | {"action"}
+ONE_AXIS: tuple[Axis, ...] = ("history", "sample")
+"""Fields of these have one leading axis, the others two."""
+_SCALAR = frozenset(FIXED_DTYPES) - {"frame", "sample/frame"} | {"action"}
 _REQUIRED = (
     "action", "reward", "terminated", "truncated", "episode_end", "length", "task", "learner_seed",
 )  # fmt: skip
@@ -57,10 +67,13 @@ def shard_name(index: int) -> str:
 
 
 def axis_of(field: str) -> Axis | None:
-    """Whether a field has a value a step, an episode or a history; none: no such field."""
+    """Whether a field has a value a step, an episode, a history or a sample; none: no such
+    field."""
     base, slash, key = field.partition("/")
-    if base not in _AXES:
+    if base not in _AXES or (base == "sample" and field not in SAMPLE):
         return None
+    if base == "sample":
+        return "sample"
     keyed = base in ("observation", "final_observation", "state", "final_state")
     if slash and not (keyed and _KEY.fullmatch(key)):
         return None
@@ -75,7 +88,7 @@ class FieldRecord(Config):
     dtype: Dtype
     """Element type."""
     shape: Annotated[tuple[Extent, ...], Len(1, 8)]
-    """All axes, the first being H."""
+    """All axes, the first being H (P for samples)."""
     space: Space | None = None
     """What values it holds; none: anything."""
 
@@ -106,6 +119,8 @@ class Renderer(Config):
     """Columns of a frame."""
     world_version: Annotated[int, Ge(0)]
     """Version of what is drawn."""
+    device: Literal["cpu", "cuda"]
+    """Where it drew; there it draws the same to the bit."""
 
 
 class ShardMeta(Config):
@@ -167,10 +182,23 @@ class ManifestLine(ShardMeta):
 
     @model_validator(mode="after")
     def _fields_fit_the_schema(self) -> ManifestLine:
-        problem = fields_problem(self.fields)
+        problem = fields_problem(self.fields) or self._renderer_problem()
         if problem:
             raise ValueError(problem)
         return self
+
+    def _renderer_problem(self) -> str | None:
+        if SAMPLE[0] not in self.fields:
+            return None
+        if self.renderer is None:
+            return "sample frames without the renderer that drew them"
+        drawn, (height, width) = self.renderer, self.fields[SAMPLE[0]].shape[1:3]
+        if (height, width) != (drawn.height, drawn.width):
+            return (
+                f"sample frames are {height} x {width}, the renderer's "
+                f"{drawn.height} x {drawn.width}"
+            )
+        return None
 
 
 def fields_problem(fields: dict[str, FieldRecord]) -> str | None:
@@ -189,6 +217,7 @@ def fields_problem(fields: dict[str, FieldRecord]) -> str | None:
         "history": (num_histories,),
         "episode": fields["episode_end"].shape[:2],
         "step": fields["action"].shape[:2],
+        "sample": fields[SAMPLE[0]].shape[:1] if SAMPLE[0] in fields else (1,),
     }
     for name, record in fields.items():
         axis = axis_of(name)
@@ -200,7 +229,7 @@ def fields_problem(fields: dict[str, FieldRecord]) -> str | None:
             return f"{name} is of type {record.dtype}, expected {FIXED_DTYPES[name]}"
         if record.dtype == "u8" and name != "learner_seed":
             return f"{name} is of type u8, which only learner_seed may be"
-        if name in _SCALAR and len(record.shape) != (1 if axis == "history" else 2):
+        if name in _SCALAR and len(record.shape) != (1 if axis in ONE_AXIS else 2):
             return f"{name} has shape {list(record.shape)}, expected one number {axis} by {axis}"
         if record.space is not None and record.space.shape != record.shape[len(lead) :]:
             inner = list(record.space.shape)
@@ -208,8 +237,23 @@ def fields_problem(fields: dict[str, FieldRecord]) -> str | None:
     action = fields["action"]
     if action.space is None or action.space.kind != "discrete" or action.dtype[0] not in "iu":
         return "action must be whole numbers of a discrete space"
+    if any(name in fields for name in SAMPLE):
+        problem = _sample_problem(fields)
+        if problem:
+            return problem
     if any("observation" in name for name in fields) or "frame" in fields:
         return _final_observation_problem(fields)
+    return None
+
+
+def _sample_problem(fields: dict[str, FieldRecord]) -> str | None:
+    for name in SAMPLE:
+        if name not in fields:
+            return f"field {name!r} is missing beside the other samples"
+    if len(fields[SAMPLE[0]].shape) != 4:
+        return f"{SAMPLE[0]} has shape {list(fields[SAMPLE[0]].shape)}, expected [P, Y, X, C]"
+    if not any(name.startswith("state/") for name in fields):
+        return "sample frames without the states that they were drawn from"
     return None
 
 

@@ -29,6 +29,7 @@ from adbench.history.manifest import (
 )
 from adbench.history.schema import (
     FIXED_DTYPES,
+    ONE_AXIS,
     SHARD_BYTES_MAX,
     FieldRecord,
     ManifestLine,
@@ -59,8 +60,8 @@ def write_shard(
     Args:
         folder: where the histories of a run lie; made if it is not there.
         index: the shard's number; a shard of that number is replaced once the new one is whole.
-        arrays: fields by name (`schema`), [H, S, ...], [H, E, ...] or [H, ...]. Whole numbers are
-            stored as narrowly as their spaces allow; rewards as float32.
+        arrays: fields by name (`schema`), [H, S, ...], [H, E, ...], [H, ...] or [P, ...]. Whole
+            numbers are stored as narrowly as their spaces allow; rewards as float32.
         meta: where the histories come from.
 
     Raises:
@@ -93,7 +94,7 @@ def write_shard(
 
 def _in_order(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Big fields first, then by name: one order, so that equal contents give equal bytes."""
-    rank = {"step": 0, "episode": 1, "history": 2, None: 3}
+    rank = {"step": 0, "episode": 1, "history": 2, "sample": 3, None: 4}
     return sorted(arrays, key=lambda name: (rank[axis_of(name)], name))
 
 
@@ -159,7 +160,7 @@ def _line(index: int, arrays: Mapping[str, np.ndarray], meta: ShardMeta) -> Mani
 
 
 def _field(name: str, array: np.ndarray, meta: ShardMeta) -> FieldRecord:
-    lead = 1 if axis_of(name) == "history" else 2
+    lead = 1 if axis_of(name) in ONE_AXIS else 2
     default = BoxSpace.model_validate({"shape": array.shape[lead:], "dtype": array.dtype.str[1:]})
     flag = DiscreteSpace(n=2) if name in ("terminated", "truncated") else default
     return FieldRecord.model_validate(

@@ -51,12 +51,14 @@ class Source(ABC):
         name: as registered under `adbench.sources`.
         Settings: its configuration record; `SourceConfig.settings` is validated by it.
         privileged: whether it reads state that the agent does not see.
+        observes: whether it looks at observations; where it does not, none are drawn for it.
         accelerated: whether a GPU helps it; if not, it learns on the CPU whatever is asked for.
     """
 
     name: ClassVar[str]
     Settings: ClassVar[type[Config]]
     privileged: ClassVar[bool] = False
+    observes: ClassVar[bool] = True
     accelerated: ClassVar[bool] = False
 
     def __init__(

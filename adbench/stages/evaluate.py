@@ -18,6 +18,7 @@ from adbench.config import TRAINED_METHODS, Scalar
 from adbench.errors import ConfigError, ResultsError
 from adbench.evaluate import LANES_AT_ONCE, Rollout, rollout
 from adbench.folder import write_text
+from adbench.model.flops import encoder_of
 from adbench.policy import policy_of
 from adbench.progress import Progress
 from adbench.stages import train
@@ -86,6 +87,9 @@ def require(work: Work, seed: int, method: str, test_set: str) -> None:
     elif train.on_cpu(work):
         # Keys and values of every layer, in float32; a GPU has its own memory.
         a_lane = config.train.window_steps * config.model.layers * 2 * config.model.width * 4
+        # Where an episode ends there are two observations a lane, before and behind the encoder.
+        encoder = encoder_of(config.model, work.family.observation_space)
+        a_lane += 2 * (2 * train.observation_bytes(work) + 4 * encoder.kept_floats)
         memory += min(LANES_AT_ONCE, lanes) * a_lane
     resources.require(
         f"evaluate {method}, seed {seed}",

@@ -5,21 +5,30 @@ Each trained method is the same transformer, trained as often, on other parts of
 
 from __future__ import annotations
 
+import math
+import warnings
+
 import torch
 
-from adbench import checkpoint, resources
+from adbench import checkpoint, plugins, resources
 from adbench.checkpoint import Checkpoint
 from adbench.errors import HistoryError
 from adbench.evaluate import rollout
 from adbench.folder import CONFIG
+from adbench.history.drift import drifts
+from adbench.history.frames import RowFrames
 from adbench.history.reader import HistoryStore
 from adbench.history.sampler import WindowSampler
+from adbench.history.schema import Renderer
 from adbench.model import DistillationModel, build_model
 from adbench.model.embed import TOKENS_PER_STEP
+from adbench.model.flops import encoder_of
 from adbench.noise import torch_generator
 from adbench.policy import policy_of
 from adbench.progress import Progress
+from adbench.spaces import parts, torch_dtype
 from adbench.stages.work import Step, Work
+from adbench.task import TaskFamily
 from adbench.train import identity, train
 
 _CHECKPOINTS_AT_ONCE = 4
@@ -35,11 +44,13 @@ def step(work: Work, seed: int, method: str) -> Step:
     def do(progress: Progress) -> None:
         require(work, seed, method)
         model = new_model(work, seed)
+        rows = sampler(work, seed, method)
         train(
             work.config,
             method=method,
             seed=seed,
-            sampler=sampler(work, seed, method),
+            sampler=rows,
+            bring=RowFrames(work.family, rows.store.tasks) if rows.holds_states else None,
             model=model.to(work.config.device),
             folder=work.folder.checkpoints(seed, method),
             metrics=work.folder.metrics,
@@ -93,6 +104,9 @@ def sampler(work: Work, seed: int, method: str) -> WindowSampler:
             f"{folder}: {store.damaged[0]}. This makes it again: adbench collect {config.env} "
             f"--config {work.folder.path / CONFIG} --out {work.folder.path}"
         )
+    if seed not in work.compared:
+        compare_frames(work, store)
+        work.compared.add(seed)
     expert = method == "ed"
     return WindowSampler(
         store,
@@ -107,6 +121,45 @@ def sampler(work: Work, seed: int, method: str) -> WindowSampler:
         optimal=work.family.optimal_return(store.tasks) if expert else None,
         shuffle_episodes=method == "ad-shuffled",
         kept_actors=config.source.kept_actors,
+    )
+
+
+def compare_frames(work: Work, store: HistoryStore) -> None:
+    """Tell of histories that look otherwise now than when they were collected.
+
+    Where they hold states, training and evaluation see the same new look, and it is a warning.
+    Stored frames would be trained on and others evaluated on.
+
+    Raises:
+        HistoryError: such histories hold frames.
+    """
+    config, family = work.config, work.family
+
+    def sized(drawn: Renderer) -> TaskFamily:
+        size = {"height": drawn.height, "width": drawn.width, "samples": drawn.samples}
+        known = {name: value for name, value in size.items() if name in family.frame_settings}
+        told = {**config.env_settings, **known}
+        return family if told == config.env_settings else plugins.family(config.env, told)
+
+    if family.renderer is None:
+        return
+    told = [str(drift) for drift in drifts(store, device=torch.device(config.device), sized=sized)]
+    if not told:
+        return
+    what = (
+        f"{store.folder}: {family.name} (world version {family.world_version}, drawn by "
+        f"{family.renderer}) does not look as it did when these histories were collected. "
+        f"{'; '.join(told)}."
+    )
+    if "frame" in store.fields:
+        raise HistoryError(
+            f"{what} They hold frames of the old look, and evaluation would show the new one. "
+            "Collect them again, or use the version of adbench that they were collected with."
+        )
+    warnings.warn(
+        f"{what} They hold states, so what is trained on is drawn anew, in the new look.",
+        RuntimeWarning,
+        stacklevel=2,
     )
 
 
@@ -137,7 +190,9 @@ def require(work: Work, seed: int, method: str) -> None:
     if model.positions == "learned":
         weights += config.window_steps * TOKENS_PER_STEP[model.layout] * width
     tokens = config.batch_sequences * config.row_steps
-    per_token = layers * (12 * width + 3 * model.feedforward) * 4
+    encoder = encoder_of(model, work.family.observation_space)
+    per_token = 4 * (layers * (12 * width + 3 * model.feedforward) + encoder.kept_floats)
+    per_token += observation_bytes(work)
     resources.require(
         f"train {method}, seed {seed}",
         work.folder.path,
@@ -145,6 +200,14 @@ def require(work: Work, seed: int, method: str) -> None:
         disk_bytes=_CHECKPOINTS_AT_ONCE * 3 * 4 * weights,
         # On a GPU the activations lie in its own memory, which torch reports itself.
         memory_bytes=4 * 4 * weights + (tokens * per_token if on_cpu(work) else 0),
+    )
+
+
+def observation_bytes(work: Work) -> int:
+    """Memory that one observation takes, as a model is given it."""
+    return sum(
+        torch_dtype(space).itemsize * math.prod(space.shape or ())
+        for space in parts(work.family.observation_space).values()
     )
 
 

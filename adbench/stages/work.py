@@ -28,12 +28,14 @@ class Work:
         family: its tasks.
         stop: asked between units of work: whether to stop cleanly now.
         verified: seeds whose histories were read in full and found whole by this process.
+        compared: seeds whose sample frames this process has drawn anew.
     """
 
     folder: RunFolder
     family: TaskFamily
     stop: Stop = never
     verified: set[int] = field(default_factory=set)
+    compared: set[int] = field(default_factory=set)
 
     @property
     def config(self) -> RunConfig:

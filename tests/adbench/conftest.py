@@ -15,9 +15,14 @@ Arrays = dict[str, np.ndarray]
 
 
 def history_arrays(
-    episode_lengths: Sequence[Sequence[int]], *, seed: int = 0, dict_space: bool = False
+    episode_lengths: Sequence[Sequence[int]],
+    *,
+    seed: int = 0,
+    dict_space: bool = False,
+    states: bool = False,
 ) -> Arrays:
-    """Arrays of one shard whose histories have episodes of these lengths."""
+    """Arrays of one shard whose histories have episodes of these lengths; with `states` they hold
+    those, and sample frames, in the place of observations."""
     rng = np.random.default_rng(seed)
     num_histories = len(episode_lengths)
     num_episodes = max(len(lengths) for lengths in episode_lengths)
@@ -43,6 +48,9 @@ def history_arrays(
         "actor": np.arange(num_histories) % 2,
         "state/pose": rng.normal(size=(num_histories, steps, 3)).astype(np.float32),
     }
+    if states:
+        arrays |= _states(rng, arrays["length"], num_episodes, steps)
+        return arrays
     for name, axis in (("observation", steps), ("final_observation", num_episodes)):
         if dict_space:
             arrays[f"{name}/cell"] = rng.integers(0, 9, (num_histories, axis, 2))
@@ -52,15 +60,28 @@ def history_arrays(
     return arrays
 
 
+def _states(rng: np.random.Generator, length: np.ndarray, num_episodes: int, steps: int) -> Arrays:
+    shape = (len(length), num_episodes)
+    history = np.arange(5) % len(length)
+    return {
+        "state/held": rng.random((len(length), steps)) < 0.5,
+        "final_state/pose": rng.normal(size=(*shape, 3)).astype(np.float32),
+        "final_state/held": rng.random(shape) < 0.5,
+        "sample/frame": rng.integers(0, 256, (5, 4, 6, 3), np.uint8),
+        "sample/history": history,
+        "sample/step": (rng.random(5) * length[history]).astype(np.int32),
+    }
+
+
 def random_lengths(seed: int, histories: int, episodes: int = 8) -> list[list[int]]:
     """Episode lengths 1 to 7, between 2 and `episodes` of them a history."""
     rng = np.random.default_rng(seed)
     return [rng.integers(1, 8, rng.integers(2, episodes + 1)).tolist() for _ in range(histories)]
 
 
-def shard_meta(*, dict_space: bool = False, **changes: Any) -> Any:
+def shard_meta(*, dict_space: bool = False, states: bool = False, **changes: Any) -> Any:
     """Where the histories of `history_arrays` come from."""
-    from adbench.history.schema import ShardMeta
+    from adbench.history.schema import Renderer, ShardMeta
     from adbench.history.spaces import spaces_of
 
     cell = gymnasium.spaces.MultiDiscrete([9, 9])
@@ -71,6 +92,10 @@ def shard_meta(*, dict_space: bool = False, **changes: Any) -> Any:
         "source_config": {"trace": 0.9, "decay": None}, "seed": 7, "learners": 2, "actors": 2,
         "spaces": spaces_of(space, gymnasium.spaces.Discrete(5)),
     }  # fmt: skip
+    if states:
+        given["renderer"] = Renderer(
+            name="chalk", samples=1, height=4, width=6, world_version=2, device="cpu"
+        )
     return ShardMeta(**{**given, **changes})
 
 
@@ -80,7 +105,7 @@ def write_histories(tmp_path: Path) -> Callable[..., tuple[Path, list[Arrays]]]:
 
     def write(
         *, shards: int = 2, histories: int = 4, episodes: int = 8, name: str = "histories",
-        dict_space: bool = False, seed: int = 0, **meta: Any,
+        dict_space: bool = False, states: bool = False, seed: int = 0, **meta: Any,
     ) -> tuple[Path, list[Arrays]]:  # fmt: skip
         from adbench.history.writer import write_shard
 
@@ -89,8 +114,9 @@ def write_histories(tmp_path: Path) -> Callable[..., tuple[Path, list[Arrays]]]:
         for index in range(shards):
             key = 100 * seed + index
             lengths = random_lengths(key, histories, episodes)
-            arrays = history_arrays(lengths, seed=key, dict_space=dict_space)
-            write_shard(folder, index, arrays, shard_meta(dict_space=dict_space, **meta))
+            kind = {"dict_space": dict_space, "states": states}
+            arrays = history_arrays(lengths, seed=key, **kind)
+            write_shard(folder, index, arrays, shard_meta(**kind, **meta))
             written.append(arrays)
         return folder, written
 

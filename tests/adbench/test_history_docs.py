@@ -29,12 +29,13 @@ def test_every_program_on_the_page_runs(
     monkeypatch.chdir(tmp_path)
     code = blocks()
     names: dict[str, Any] = {}
-    for title in ("Bringing your own", "Reading them", "How training reads them"):
+    for title in ("Bringing your own", "Reading them", "How training reads them", "Pixels"):
         exec(compile(code.pop(title), title, "exec"), names)
     assert code == {}, "a program that this test does not know"
     printed = capsys.readouterr().out
     assert "2 histories of tasks [[1, 2], [8, 0]]" in printed
     assert "(32, 6)" in printed
+    assert "torch.Size([2, 50, 32, 32, 3])" in printed
 
 
 def test_the_page_names_every_field_of_the_manifest(

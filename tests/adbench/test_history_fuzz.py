@@ -24,10 +24,11 @@ STRANGE: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def folder(write_histories: Make) -> Path:
-    """One shard of histories, with every kind of field."""
-    path: Path = write_histories(shards=1, histories=3, dict_space=True)[0]
+@pytest.fixture(params=["observations", "states"])
+def folder(request: pytest.FixtureRequest, write_histories: Make) -> Path:
+    """One shard of histories: with observations of every kind, or with states and samples."""
+    states = request.param == "states"
+    path: Path = write_histories(shards=1, histories=3, dict_space=not states, states=states)[0]
     return path
 
 

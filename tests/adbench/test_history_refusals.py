@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from adbench.errors import HistoryError
+from adbench.errors import ContractError, HistoryError
 from adbench.history.reader import HistoryStore, intact_shards
+from adbench.history.writer import write_shard
 
 Make = Callable[..., Any]
 Line = dict[str, Any]
@@ -106,8 +107,6 @@ def test_histories_of_another_world_are_refused(
 def test_another_schema_is_refused_before_anything_is_made_of_it(
     version: object, write_histories: Make, arrays_of: Make, meta_of: Make
 ) -> None:
-    from adbench.history.writer import write_shard
-
     folder, _ = write_histories()
     edit_line(folder, lambda line: line.update(schema=version))
     before = (folder / "manifest.jsonl").read_bytes()
@@ -505,6 +504,62 @@ def test_a_field_larger_than_its_file_is_refused(write_histories: Make) -> None:
 
     edit_line(folder, forge)
     assert "has shape" in refusal(folder)
+
+
+def test_samples_of_steps_that_are_not_there_are_refused(write_histories: Make) -> None:
+    for field, number in (("sample/history", 4), ("sample/history", -1), ("sample/step", 10**6)):
+        folder, _ = write_histories(states=True, name=f"{field.replace('/', '-')}{number}")
+        with h5py.File(folder / "shard-00000.h5", "r+") as file:
+            file[field][2] = number
+        reseal(folder)
+        assert "sample" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("renderer",), None, "sample frames without the renderer that drew them"),
+        (("renderer", "height"), 5, "sample frames are 4 x 6, the renderer's 5 x 6"),
+        (("renderer", "device"), "abacus", "renderer.device"),
+        (("renderer", "samples"), 0, "renderer.samples"),
+        (("fields", "sample/frame", "shape"), [5, 4, 18], "its space is of shape [4, 6, 3]"),
+        (("fields", "sample/frame", "shape"), [6, 4, 6, 3], "has shape [5], expected it to begin"),
+        (("fields", "sample/frame", "dtype"), "f4", "is of type f4, expected u1"),
+        (("fields", "sample/step", "shape"), [5, 1], "one number sample by sample"),
+        (("fields", "sample/other"), {"dtype": "u1", "shape": [5]}, "unknown field 'sample/other'"),
+    ],
+)
+def test_a_forged_record_of_samples_is_refused(
+    path: tuple[str, ...], value: object, says: str, write_histories: Make
+) -> None:
+    folder, _ = write_histories(states=True)
+
+    def forge(line: Line) -> None:
+        for key in path[:-1]:
+            line = line[key]
+        line[path[-1]] = value
+
+    edit_line(folder, forge)
+    assert says in refusal(folder)
+
+
+@pytest.mark.parametrize("without", ["sample/step", "state", "colours"])
+def test_half_of_the_samples_cannot_be_written(
+    without: str, arrays_of: Make, meta_of: Make, tmp_path: Path
+) -> None:
+    arrays = {
+        name: values
+        for name, values in arrays_of([[2, 3], [4]], states=True).items()
+        if not name.startswith(without)
+    }
+    if without == "state":
+        arrays["observation"] = np.zeros((2, 8, 2), int)
+        arrays["final_observation"] = np.zeros((2, 2, 2), int)
+    if without == "colours":
+        arrays["sample/frame"] = arrays["sample/frame"][..., 0]
+    expected = r"beside the other samples|without the states|expected \[P, Y, X, C\]"
+    with pytest.raises(ContractError, match=expected):
+        write_shard(tmp_path, 0, arrays, meta_of(states=True))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +51,7 @@ class WorldFamily(TaskFamily):
     """
 
     renderer: str | None = "raycast"
+    frame_settings: ClassVar[frozenset[str]] = frozenset({"height", "width", "samples", "renderer"})
     test_sets = ("test", "region")
     step_metres: float
     num_headings: int = 8
