@@ -5,6 +5,7 @@ N poses, B bodies, Y rows and X columns of a frame.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -17,6 +18,9 @@ from adbench_kernels.ray_casting import raycast
 
 if TYPE_CHECKING:
     from adbench_envs.worlds.opengl.workers import Painters
+
+COMPILES_SECONDS = 10
+"""That numba may take for the ray caster's kernel, on one core."""
 
 
 class Renderer(Protocol):
@@ -37,21 +41,32 @@ class Raycast:
 
     def __init__(self, worlds: tuple[World, ...], frame: tuple[int, int], samples: int) -> None:
         self._worlds, self._frame, self._samples = worlds, frame, samples
+        self._drew = False
 
     def __call__(self, pose: Tensor, index: Tensor | None, bodies: Tensor | None) -> Tensor:
         """See `Renderer`."""
         height, width = self._frame
         x, z, yaw = pose.unbind(1)
         eye = torch.full_like(x, self._worlds[0].camera.height)
-        return raycast(
-            scene(self._worlds, pose.device),
-            torch.stack([x, eye, z, yaw], dim=1),
-            scene_index=index,
-            bodies=bodies,
-            height=height,
-            width=width,
-            samples=self._samples,
-        )
+        with self._told(pose.device):
+            return raycast(
+                scene(self._worlds, pose.device),
+                torch.stack([x, eye, z, yaw], dim=1),
+                scene_index=index,
+                bodies=bodies,
+                height=height,
+                width=width,
+                samples=self._samples,
+            )
+
+    def _told(self, device: torch.device) -> AbstractContextManager[None]:
+        """A first frame may have to wait for numba; then a line says so."""
+        if self._drew or device.type != "cpu":
+            return nullcontext()
+        from adbench_kernels.cpu.announce import announced
+
+        self._drew = True
+        return announced("the ray caster", COMPILES_SECONDS)
 
 
 class MiniWorld:
