@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import permutations, product
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -94,6 +95,7 @@ class FourBoxes(WorldFamily):
     reach_metres = REACH
     places_a_side = 7
     num_memories = 6 * len(SIZES)
+    drawn_memories: ClassVar[dict[str, int]] = {"arrangement": len(_CORNER_OF), "size": len(SIZES)}
     start_channels = 3
 
     def build(self) -> tuple[World, ...]:

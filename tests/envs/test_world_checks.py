@@ -16,7 +16,7 @@ from adbench_envs.radial_arm import RadialArm
 from adbench_envs.watermaze import Watermaze
 from adbench_envs.worlds.checks import check_start
 from adbench_envs.worlds.outlines import area, chained, inset, rectangle, regular
-from adbench_envs.worlds.world import Rim, Room, World
+from adbench_envs.worlds.world import Camera, Rim, Room, World
 from adbench_kernels.ray_casting import Box, Disc, Picture
 
 SQUARE = rectangle(3.0)
@@ -55,8 +55,22 @@ def test_an_opening_that_leads_nowhere_is_refused_with_its_place() -> None:
         (lambda: World("cave", (_room(*SQUARE[::-1]),)), "clockwise"),
         (lambda: World("cave", (_room((0, 2), (2, 0), (0, 1), (-2, 0)),)), "not convex"),
         (lambda: World("cave", (_room((0, 0), (0, 0), (1, 1)),)), "wall 0 has no length"),
-        (lambda: World("cave", (_room((0, 0), (math.nan, 0), (1, 1)),)), "must be finite"),
-        (lambda: World("cave", (_room(*SQUARE, height=0.0),)), "height"),
+        (lambda: World("cave", (_room((0, 0), (math.nan, 0), (1, 1)),)), r"corner \(nan, 0\)"),
+        (lambda: World("cave", (_room(*SQUARE, height=0.0),)), "height must be finite"),
+        (lambda: World("cave", (_room(*SQUARE, texels_per_metre=0.0),)), "texels_per_metre"),
+        (lambda: World("cave", (_room(*rectangle(90.0)),)), r"within 100 m of the origin"),
+        (lambda: World("cave", (_room(*[(0, 0, 1)] * 3),)), r"corner \(0, 0, 1\)"),  # type: ignore[arg-type]
+        (lambda: World("cave", (_room(*SQUARE), _room(*rectangle(1.0)))), "overlap"),
+        (lambda: World("cave", (_room(*SQUARE),), body_radius=0.0), "body_radius"),
+        (lambda: World("cave", (_room(*SQUARE),), camera=Camera(3.0)), "below 3 m"),
+        (lambda: World("cave", (_room(*SQUARE),), camera=Camera(math.nan)), "floor and ceiling"),
+        (lambda: World("cave", (_room(*SQUARE),), rims=(Rim(2.0, corners=2),)), "got 2"),
+        (lambda: World("cave", (_room(*SQUARE),), rims=(Rim(2.0, (math.nan, 0.0)),)), "rim around"),
+        (lambda: World("cave", (_room(*SQUARE),), rims=(Rim(2.0, colour=(2.0, 0, 0)),)), "colour"),
+        (
+            lambda: World("cave", (_room(*SQUARE),), rims=(Rim(2.0, top=math.nan),)),
+            "its top higher",
+        ),
         (lambda: World("cave", (_room(*SQUARE),), rims=(Rim(0.1),)), "holds no body"),
         (lambda: World("cave", (_room(*rectangle(0.15, 3.0)),)), "does not fit"),
     ],
@@ -80,6 +94,12 @@ def test_a_world_that_cannot_be_is_refused(world: object, message: str) -> None:
 def test_a_texture_that_is_not_there_is_answered_with_the_nearest(world: object) -> None:
     with pytest.raises(UnknownNameError, match=r"no texture named 'brciks'.*'bricks'.*'cave'"):
         world()  # type: ignore[operator]
+
+
+def test_what_is_no_name_of_a_texture_is_refused_as_one() -> None:
+    for wrong in (None, 5):
+        with pytest.raises(UnknownNameError, match=f"no texture named '{wrong}'"):
+            World("cave", (_room(*SQUARE, ceiling=wrong),))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +145,32 @@ def test_a_pose_outside_the_world_is_refused_with_its_lane(
 ) -> None:
     with pytest.raises(UsageError, match=r"pose .* of lane 1 lies outside"):
         Watermaze().render_state({"pose": torch.tensor([(0.0, 0.0, 0.0), pose])})
+
+
+@pytest.mark.parametrize(
+    "poses",
+    [torch.zeros(3), torch.zeros(3, 2), torch.zeros(3, 3).double(), torch.zeros(3, 3).int()],
+)
+def test_poses_of_another_kind_are_refused(poses: torch.Tensor) -> None:
+    with pytest.raises(UsageError, match=r"poses must be x, z, yaw, float32 \['N', 3\]; got"):
+        Watermaze().render_state({"pose": poses})
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, "has no 'pose', only nothing"),
+        ({"pose": torch.zeros(1, 3)}, "has no 'arrangement', only pose"),
+        ({"arrangement": 24, "size": 0}, "'arrangement' of a state to draw goes from 0 to 23"),
+        ({"arrangement": 0, "size": -1}, "'size' of a state to draw goes from 0 to 2; got -1"),
+    ],
+)
+def test_states_of_another_family_are_refused(state: dict[str, Any], message: str) -> None:
+    if "size" in state:
+        state = {name: torch.tensor([number]) for name, number in state.items()}
+        state["pose"] = torch.zeros(1, 3)
+    with pytest.raises(UsageError, match=message):
+        FourBoxes().render_state(state)
 
 
 @pytest.mark.parametrize(

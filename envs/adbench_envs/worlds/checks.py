@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-
-from torch import Tensor
+from itertools import combinations
 
 from adbench.task import UsageError, unknown_name
 from adbench_envs.worlds.obstacles import obstacles
@@ -20,9 +19,10 @@ from adbench_envs.worlds.outlines import (
     walls_of,
 )
 from adbench_envs.worlds.textures import NAMES
-from adbench_envs.worlds.world import Room, World
+from adbench_envs.worlds.world import Rim, Room, World
 
-MOST_PIXELS_A_SIDE = 4096
+FARTHEST_METRES = 100.0
+"""From the origin: beyond, positions in float32 are too coarse for walls to hold."""
 
 
 def check_world(world: World) -> None:
@@ -36,15 +36,13 @@ def check_world(world: World) -> None:
     for room in world.rooms:
         _check_room(world, room)
     _check_openings(world)
+    _check_overlaps(world)
+    _check_body_and_eye(world)
     for rim in world.rims:
-        if not rim.radius > world.body_radius or not rim.top > rim.bottom:
-            raise UsageError(
-                f"world {world.name!r}: a rim of radius {rim.radius:g} m from {rim.bottom:g} m to "
-                f"{rim.top:g} m holds no body of radius {world.body_radius:g} m. Make it wider, "
-                "and its top higher than its bottom."
-            )
-    worn = [disc.texture for disc in world.discs] + [p.texture for p in world.pictures]
-    _check_textures(f"world {world.name!r}", (name for name in worn if name is not None))
+        _check_rim(world, rim)
+    worn = [disc.texture for disc in world.discs if disc.texture is not None]
+    worn += [picture.texture for picture in world.pictures]
+    _check_textures(f"world {world.name!r}", worn)
     obstacles(world)
 
 
@@ -70,64 +68,21 @@ def check_start(world: World, points: Iterable[Point]) -> None:
             )
 
 
-def check_frame(height: int, width: int, samples: int) -> None:
-    """Refuse frames that cannot be drawn.
-
-    Raises:
-        UsageError: names the number.
-    """
-    for name, pixels in (("height", height), ("width", width)):
-        whole = isinstance(pixels, int) and not isinstance(pixels, bool)
-        if not whole or not 1 <= pixels <= MOST_PIXELS_A_SIDE:
-            raise UsageError(
-                f"a frame's {name} must be a whole number of pixels from 1 to "
-                f"{MOST_PIXELS_A_SIDE}; got {pixels!r}. Usual frames are 32 x 32, 64 x 64, "
-                "84 x 84 and 72 x 96."
-            )
-    if samples not in (1, 4):
-        raise UsageError(f"a pixel has 1 or 4 samples; got {samples!r}.")
-
-
-def check_poses(world: World, poses: Tensor) -> None:
-    """Refuse to look from where there is no world.
-
-    On the CPU alone: elsewhere the host would wait for the device.
-
-    Args:
-        world: where.
-        poses: x, z, yaw; float32 [N, 3].
-
-    Raises:
-        UsageError: names the first lane that is outside.
-    """
-    if poses.device.type != "cpu":
-        return
-    x, z, yaw = poses.unbind(1)
-    inside = (x != x) & False
-    for room in world.rooms:
-        here = inside | True
-        for wall in walls_of(room.outline):
-            (x0, z0), (x1, z1) = wall
-            length = math.dist(*wall)
-            nx, nz = (z1 - z0) / length, (x0 - x1) / length
-            here &= x * nx + z * nz >= x0 * nx + z0 * nz
-        inside |= here
-    bad = ~(inside & yaw.isfinite())
-    if bool(bad.any()):
-        lane = int(bad.nonzero()[0])
-        pose = ", ".join(f"{number:g}" for number in poses[lane].tolist())
-        raise UsageError(
-            f"world {world.name!r}: pose (x, z, yaw) = ({pose}) of lane {lane} lies outside of "
-            "every room, so there is nothing to draw. Give poses as state() does."
-        )
-
-
 def _check_room(world: World, room: Room) -> None:
     where = f"world {world.name!r}, room {room.name!r}"
     outline = room.outline
-    numbers = [number for corner in outline for number in corner] + [room.height]
-    if not all(math.isfinite(number) for number in numbers) or room.height <= 0.0:
-        raise UsageError(f"{where}: corners and height must be finite, the height above 0 m.")
+    corners = [
+        corner for corner in outline if len(corner) == 2 and math.hypot(*corner) < FARTHEST_METRES
+    ]
+    if len(corners) < len(outline):
+        wrong = next(corner for corner in outline if corner not in corners)
+        raise UsageError(
+            f"{where}: corner {wrong} is not x, z in metres within {FARTHEST_METRES:g} m of the "
+            "origin. Move the room there."
+        )
+    for name, number in (("height", room.height), ("texels_per_metre", room.texels_per_metre)):
+        if not (math.isfinite(number) and number > 0.0):
+            raise UsageError(f"{where}: its {name} must be finite and above 0; got {number:g}.")
     if len(outline) < 3 or len(room.walls) != len(outline):
         raise UsageError(
             f"{where}: its outline is open: {len(outline)} corners and {len(room.walls)} walls. "
@@ -179,10 +134,63 @@ def _check_openings(world: World) -> None:
             )
 
 
+def _check_overlaps(world: World) -> None:
+    """No room is in another's way."""
+    for room, other in combinations(world.rooms, 2):
+        pairs = ((room.outline, other.outline), (other.outline, room.outline))
+        apart = any(
+            all(aside(corner, wall) < CLOSE for corner in corners)
+            for outline, corners in pairs
+            for wall in walls_of(outline)
+        )
+        if not apart:
+            raise UsageError(
+                f"world {world.name!r}: the rooms {room.name!r} and {other.name!r} overlap. Move "
+                "one of them, or make one room of both."
+            )
+
+
+def _check_body_and_eye(world: World) -> None:
+    if not (math.isfinite(world.body_radius) and world.body_radius > 0.0):
+        raise UsageError(
+            f"world {world.name!r}: its body_radius must be finite and above 0 m; "
+            f"got {world.body_radius:g}."
+        )
+    lowest = min(room.height for room in world.rooms)
+    if not 0.0 < world.camera.height < lowest:
+        raise UsageError(
+            f"world {world.name!r}: its camera is {world.camera.height:g} m above the ground, and "
+            f"sees nothing unless it is between floor and ceiling: put it above 0 m and below "
+            f"{lowest:g} m."
+        )
+
+
+def _check_rim(world: World, rim: Rim) -> None:
+    where = f"world {world.name!r}: a rim around ({rim.centre[0]:g}, {rim.centre[1]:g})"
+    if not math.hypot(*rim.centre) < FARTHEST_METRES or not 3 <= rim.corners <= 1024:
+        raise UsageError(
+            f"{where} must lie within {FARTHEST_METRES:g} m of the origin and have 3 to 1024 "
+            f"corners; got {rim.corners}."
+        )
+    if len(rim.colour) != 3 or not all(0.0 <= number <= 1.0 for number in rim.colour):
+        raise UsageError(
+            f"{where}: its colour must be three numbers from 0 to 1; got {rim.colour}."
+        )
+    if (
+        not world.body_radius < rim.radius < math.inf
+        or not -math.inf < rim.bottom < rim.top < math.inf
+    ):
+        raise UsageError(
+            f"{where} of radius {rim.radius:g} m from {rim.bottom:g} m to {rim.top:g} m holds no "
+            f"body of radius {world.body_radius:g} m. Make it wider, and its top higher than its "
+            "bottom."
+        )
+
+
 def _check_textures(where: str, names: Iterable[str]) -> None:
     for name in names:
         if name not in NAMES:
-            raise unknown_name("texture", name, NAMES, hint=f"Wanted by {where}.")
+            raise unknown_name("texture", str(name), NAMES, hint=f"Wanted by {where}.")
 
 
 def _in_a_room(world: World, point: Point) -> bool:

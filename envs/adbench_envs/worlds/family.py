@@ -17,10 +17,11 @@ from torch import Tensor
 
 from adbench.task import Observe, TaskFamily, UsageError
 from adbench_envs.worlds.batch import Arrival, Start, WorldBatch
-from adbench_envs.worlds.checks import check_frame, check_poses, check_start
+from adbench_envs.worlds.checks import check_start
 from adbench_envs.worlds.movement import ACTIONS, Ground, Turns, ground, turns
 from adbench_envs.worlds.renderers import renderer as make_renderer
 from adbench_envs.worlds.returns import Paths, random_paths, random_return
+from adbench_envs.worlds.states import check_frame, check_memory, check_poses
 from adbench_envs.worlds.steering import Steering, steering
 from adbench_envs.worlds.world import World
 
@@ -45,6 +46,7 @@ class WorldFamily(TaskFamily):
         reach_metres: half the side of the square that `place` is a grid over.
         places_a_side: cells of that grid along x and along z; odd, so that one is in the middle.
         num_memories: values of `memory_index`.
+        drawn_memories: of what an episode leaves behind, what shows, and how many values it has.
         stays: whether staying where one is can be worth it; it is a direction then.
         start_channels: numbers that `begin` draws from.
         random_episodes: random play is estimated from so many episodes.
@@ -58,6 +60,7 @@ class WorldFamily(TaskFamily):
     reach_metres: float
     places_a_side: int
     num_memories: int = 1
+    drawn_memories: ClassVar[dict[str, int]] = {}
     stays: bool = False
     start_channels: int = 1
     random_episodes: int = 4096
@@ -151,9 +154,11 @@ class WorldFamily(TaskFamily):
         """Frames of states as `BatchedEnv.state` gives them, uint8 [N, Y, X, 3].
 
         Raises:
-            UsageError: a pose lies outside of the world (looked at on the CPU alone).
+            UsageError: these are no states of this family's; a pose lies outside of the world
+                (looked at on the CPU alone).
             AdbenchError: a process that draws for the miniworld renderer died.
         """
+        check_memory(self.name, state, self.drawn_memories)
         pose = state["pose"]
         check_poses(self.worlds[0], pose)
         return self.draw(pose, self.world_index(state), self.bodies(state))

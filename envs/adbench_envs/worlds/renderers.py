@@ -110,5 +110,5 @@ def renderer(
         UsageError: it cannot draw on this machine.
     """
     if name not in RENDERERS:
-        raise unknown_name("renderer", name, RENDERERS)
+        raise unknown_name("renderer", str(name), RENDERERS)
     return RENDERERS[name](worlds, frame, samples)
