@@ -193,6 +193,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("command", results["command"]),
         ("tasks", ", ".join(f"{count} {name}" for name, count in split.items())),
         ("seeds", ", ".join(map(str, results["seeds"]))),
+        *([("frames", seen)] if (seen := words.sight(results)) else []),
         (
             "machine",
             f"{results['device']}; {machine['processor']}, {machine['cores']} cores, "

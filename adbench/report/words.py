@@ -72,6 +72,23 @@ def summary(results: Results) -> str:
     return text
 
 
+def sight(results: Results) -> str | None:
+    """What the transformer sees of a world of frames, and what else its encoder learnt; none where
+    there is nothing of it."""
+    config = results["config"]
+    world, parts = config.get("env_settings", {}), []
+    if {"height", "width"} <= world.keys():
+        samples = f"{count(world.get('samples', 1), 'sample')} a pixel"
+        parts.append(f"{world['height']} x {world['width']} pixels, {samples}")
+        parts.append(f"read by the encoder {config['model']['encoder']!r}")
+    if config["train"].get("auxiliary", "none") != "none":
+        parts.append(
+            f"which also learnt {config['train']['auxiliary']} (weight "
+            f"{short(config['train']['auxiliary_weight'])})"
+        )
+    return ", ".join(parts) or None
+
+
 def intervals(results: Results) -> str:
     """What the bands are, and what they are not."""
     how, seeds = results["intervals"], len(results["seeds"])

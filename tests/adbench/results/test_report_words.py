@@ -171,3 +171,15 @@ def test_an_estimated_optimum_is_marked(results: dict[str, Any]) -> None:
     estimated = copy.deepcopy(results)
     estimated["test_sets"]["test"]["optimal_estimated"] = True
     assert "estimated" in results_table(estimated)
+
+
+def test_the_page_says_what_is_seen_and_what_the_encoder_learnt_beside(
+    results: dict[str, Any],
+) -> None:
+    assert words.sight(results) is None
+    seen = copy.deepcopy(results)
+    seen["config"]["env_settings"] = {"height": 32, "width": 24, "samples": 4}
+    assert words.sight(seen) == "32 x 24 pixels, 4 samples a pixel, read by the encoder 'patch'"
+    seen["config"]["train"] |= {"auxiliary": "inverse-dynamics", "auxiliary_weight": 0.5}
+    told = words.sight(seen)
+    assert told is not None and told.endswith("which also learnt inverse-dynamics (weight 0.500)")
