@@ -14,6 +14,7 @@ from torch import Tensor
 from adbench.contract.check import check
 from adbench.contract.subject import Subject
 from adbench.spaces import tensors
+from adbench.task import TaskFamily
 
 _STARTS = 16
 _IMPORT_SECONDS = 120
@@ -179,8 +180,8 @@ def wrong_actions(subject: Subject) -> Iterator[str]:
 )
 def frames(subject: Subject) -> Iterator[str]:
     """Only of families that can draw their states."""
-    render = getattr(subject.family, "render_state", None)
-    if render is None:
+    render = subject.family.render_state
+    if getattr(render, "__func__", None) is TaskFamily.render_state:
         return
     env = subject.make()
     try:
