@@ -41,6 +41,7 @@ class WorldFamily(TaskFamily):
 
     Attributes:
         worlds: what is drawn; most families have one. All have the same ground.
+        draw: who draws it (`renderers`).
         step_metres: how far a step goes.
         num_headings: H; a turn is a full circle in H.
         reach_metres: half the side of the square that `place` is a grid over.

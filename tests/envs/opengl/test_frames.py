@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+import adbench.testing
 from adbench.errors import UsageError
 from adbench_envs.dark_room_3d import DarkRoom3D
 from adbench_envs.four_boxes import FourBoxes
@@ -140,3 +141,7 @@ def test_boxes_stand_where_they_are_described_and_turn_about_their_body() -> Non
         poses.numpy(), bodies=body.expand(3, 1, 4).numpy()
     )
     assert difference(torch.from_numpy(one), torch.from_numpy(other)).mean_error < 0.05
+
+
+def test_the_contract_of_environments_holds_whoever_draws() -> None:
+    adbench.testing.check_env(WatermazeSmall(height=12, width=12, renderer="miniworld"))

@@ -30,7 +30,7 @@ class MiniWorldTask(WalkEnv, WorldView):
         task: that is hidden; none: `reset` draws one.
         height: rows of a frame.
         width: its columns.
-        samples: a pixel; MiniWorld's software renderer has 4.
+        samples: 1 a pixel, or 4.
         render_mode: "rgb_array": `render` gives a larger picture.
         view: of `render`: "agent", or "top" for the map.
 
@@ -53,7 +53,7 @@ class MiniWorldTask(WalkEnv, WorldView):
         render_mode: str | None = None,
         view: str = "agent",
     ) -> None:
-        self.family = self.family_type(height=height, width=width)
+        self.family = self.family_type(height=height, width=width, samples=samples)
         WalkEnv.__init__(self, task)
         WorldView.__init__(
             self,
