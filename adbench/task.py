@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import gymnasium
@@ -58,8 +59,12 @@ class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
         self.num_envs = len(tasks)
         self.single_observation_space = family.observation_space
         self.single_action_space = family.action_space
-        self.observation_space = batch_space(family.observation_space, self.num_envs)
         self.action_space = batch_space(family.action_space, self.num_envs)
+
+    @cached_property
+    def observation_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
+        """Of the whole batch; made when asked for, which for frames takes longer than their steps."""
+        return batch_space(self.single_observation_space, self.num_envs)
 
     @abstractmethod
     def reset(
