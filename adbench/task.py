@@ -19,16 +19,20 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from adbench.errors import UsageError, unknown_name
+from adbench.maps import GroundMap, Outline, Spot
 from adbench.noise import LaneNoise, Lanes, generator
 from adbench.tokens import Observation
 
 __all__ = [
     "SPLITS",
     "BatchedEnv",
+    "GroundMap",
     "LaneNoise",
     "Lanes",
     "Observation",
     "Observe",
+    "Outline",
+    "Spot",
     "TaskFamily",
     "UsageError",
     "generator",
@@ -63,7 +67,7 @@ class BatchedEnv(VectorEnv[Any, Tensor, Tensor], ABC):
 
     @cached_property
     def observation_space(self) -> gymnasium.Space[Any]:  # type: ignore[override]
-        """Of the whole batch; made when asked for, which for frames takes longer than their steps."""
+        """Of the whole batch; made when asked for: for frames that takes longer than steps."""
         return batch_space(self.single_observation_space, self.num_envs)
 
     @abstractmethod
@@ -127,6 +131,8 @@ class TaskFamily(ABC):
         world_version: of what is drawn; raised whenever it looks otherwise.
         frame_settings: names of those of its constructor's arguments that change how states are
             drawn and nothing that happens.
+        ends_at_goal: whether an episode that earned something and ended early ended at its goal:
+            then the steps to it are reported beside the return.
         accelerated: whether it can step on a GPU. Where it cannot, roll-outs on a GPU keep it on
             the CPU, and what it shows crosses over in one pinned copy a step.
     """
@@ -140,6 +146,7 @@ class TaskFamily(ABC):
     num_tabular_states: int = 0
     num_place_states: int = 0
     num_directions: int = 0
+    ends_at_goal: bool = False
     accelerated: bool = True
     renderer: str | None = None
     samples: int = 1
@@ -187,6 +194,19 @@ class TaskFamily(ABC):
     @abstractmethod
     def optimal_return(self, tasks: Tensor) -> Tensor | None:
         """Expected return of the best policy that knows the task, float32 [N]; none: unknown."""
+
+    def map(self, task: Tensor, state: dict[str, Tensor] | None = None) -> GroundMap | None:
+        """The ground of a task from above, for a family whose states have a `pose` (x, z, yaw).
+
+        Args:
+            task: one task, without a batch.
+            state: of one lane, without a batch, where the ground differs from episode to episode;
+                none: draw what all episodes share.
+
+        Returns:
+            None: there is no map.
+        """
+        return None
 
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
         """Index of each lane's state in a table, int64 [N] in [0, num_tabular_states)."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adbench.task import Spot
 from adbench_envs.worlds import places
 from adbench_envs.worlds.batch import Arrival
 from adbench_envs.worlds.family import WorldFamily, checked_points
 from adbench_envs.worlds.halls import REACH, hall
+from adbench_envs.worlds.maps import spot
 from adbench_envs.worlds.places import within
 from adbench_envs.worlds.returns import steps_to
 from adbench_envs.worlds.world import World
@@ -77,6 +79,10 @@ class DarkRoom3D(WorldFamily):
     def checked(self, tasks: Tensor) -> Tensor:
         """Middles of spots; see `WorldFamily.checked`."""
         return checked_points(self, tasks, (2,))
+
+    def hidden(self, task: Tensor, state: dict[str, Tensor] | None) -> tuple[Spot, ...]:
+        """The spot; see `WorldFamily.hidden`."""
+        return (spot(task, self.spot_radius),)
 
     def arrive(self, tasks: Tensor, position: Tensor, memory: dict[str, Tensor]) -> Arrival:
         """The spot pays; see `WorldFamily.arrive`."""

@@ -6,17 +6,19 @@ N lanes.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import permutations, product
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from adbench.task import split_indices
+from adbench.task import Outline, Spot, split_indices
 from adbench_envs.keyed import checked_tasks
 from adbench_envs.worlds.batch import Arrival, Start
 from adbench_envs.worlds.family import WorldFamily
 from adbench_envs.worlds.halls import REACH, hall
+from adbench_envs.worlds.maps import box_outline, spot
 from adbench_envs.worlds.places import checked_count
 from adbench_envs.worlds.world import World
 from adbench_kernels.ray_casting import Box
@@ -91,6 +93,7 @@ class FourBoxes(WorldFamily):
     name = "four-boxes"
     version = 0
     max_episode_steps = 25
+    ends_at_goal = True
     step_metres = 0.6
     reach_metres = REACH
     places_a_side = 7
@@ -142,6 +145,25 @@ class FourBoxes(WorldFamily):
         touched = square[..., 0] + square[..., 1] < _TOUCH * _TOUCH
         paying = tasks.gather(1, memory["size"].long()[:, None])
         return Arrival(touched.gather(1, paying)[:, 0].float(), touched.any(dim=1), dict(memory))
+
+    def hidden(self, task: Tensor, state: dict[str, Tensor] | None) -> tuple[Spot, ...]:
+        """The box that pays in this episode; see `WorldFamily.hidden`."""
+        if state is None:
+            return ()
+        colour = int(task[int(state["size"])])
+        middle = self._middles(state["arrangement"][None])[0, colour]
+        return (spot(middle, _TOUCH, list(COLOURS)[colour]),)
+
+    def standing(self, state: dict[str, Tensor] | None) -> tuple[Outline, ...]:
+        """The boxes in their colours; white where they differ; see `WorldFamily.standing`."""
+        boxes = self.worlds[0 if state is None else int(state["size"])].boxes
+        if state is None:
+            return tuple(
+                replace(box_outline(box, (x, z)), filled=None)
+                for box, (x, z) in zip(boxes, _CORNERS.tolist(), strict=True)
+            )
+        middles = self._middles(state["arrangement"][None])[0].tolist()
+        return tuple(box_outline(b, (x, z)) for b, (x, z) in zip(boxes, middles, strict=True))
 
     def world_index(self, state: dict[str, Tensor]) -> Tensor:
         """The boxes' size, int64 [N]."""

@@ -51,6 +51,7 @@ class KeyToDoor(TabularFamily):
     version = 0
     size = 9
     max_episode_steps = 50
+    ends_at_goal = True
 
     def __init__(self) -> None:
         self.num_cells = self.size**2

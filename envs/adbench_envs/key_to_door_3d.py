@@ -8,10 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adbench.task import Spot
 from adbench_envs.worlds import places
 from adbench_envs.worlds.batch import Arrival, Start
 from adbench_envs.worlds.family import WorldFamily, checked_points
 from adbench_envs.worlds.halls import REACH, hall
+from adbench_envs.worlds.maps import spot
 from adbench_envs.worlds.places import within
 from adbench_envs.worlds.world import World
 
@@ -50,6 +52,7 @@ class KeyToDoor3D(WorldFamily):
     name = "key-to-door-3d"
     version = 0
     max_episode_steps = 50
+    ends_at_goal = True
     step_metres = 0.6
     reach_metres = REACH
     places_a_side = 11
@@ -78,6 +81,12 @@ class KeyToDoor3D(WorldFamily):
     def checked(self, tasks: Tensor) -> Tensor:
         """Middles of key and door; see `WorldFamily.checked`."""
         return checked_points(self, tasks, (2, 2))
+
+    def hidden(self, task: Tensor, state: dict[str, Tensor] | None) -> tuple[Spot, ...]:
+        """Key and door; see `WorldFamily.hidden`."""
+        return tuple(
+            spot(task[k], self.spot_radius, name) for k, name in enumerate(("key", "door"))
+        )
 
     def begin(self, noise: Tensor) -> Start:
         """In the middle, without the key; see `WorldFamily.begin`."""

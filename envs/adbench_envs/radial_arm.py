@@ -11,7 +11,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from adbench.task import UsageError, generator, split_indices
+from adbench.task import Spot, UsageError, generator, split_indices
 from adbench_envs.keyed import checked_tasks
 from adbench_envs.worlds.batch import Arrival, Start
 from adbench_envs.worlds.cues import CUES
@@ -31,6 +31,9 @@ _HUB = _WIDTH / 2 / math.tan(math.pi / _ARMS)
 _LENGTH = 2.4
 _END = 2.9
 """Metres from the middle from which on one stands at an arm's end; five steps are 3.0."""
+
+_BAIT = (_END + _HUB + _LENGTH) / 2
+"""Metres from the middle at which a bait is drawn on a map."""
 
 _WALL_HEIGHT = 2.4
 _SECTIONS = 3
@@ -74,6 +77,7 @@ class RadialArm(WorldFamily):
     name = "radial-arm"
     version = 0
     max_episode_steps = 60
+    ends_at_goal = True
     step_metres = 0.6
     reach_metres = _HUB + _LENGTH
     places_a_side = 1
@@ -109,6 +113,11 @@ class RadialArm(WorldFamily):
         if bool((tasks.sum(dim=1) != _BAITS).any()):
             raise UsageError(f"{self.name}: {_BAITS} of the {_ARMS} arms of a task are baited.")
         return tasks
+
+    def hidden(self, task: Tensor, state: dict[str, Tensor] | None) -> tuple[Spot, ...]:
+        """The ends of the baited arms; see `WorldFamily.hidden`."""
+        towards = (direction(k, _ARMS) for k in range(_ARMS) if task[k] > 0)
+        return tuple(Spot((_BAIT * cos, -_BAIT * sin), _BAIT - _END) for cos, sin in towards)
 
     def begin(self, noise: Tensor) -> Start:
         """In the hub, nothing visited; see `WorldFamily.begin`."""

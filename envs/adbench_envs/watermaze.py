@@ -10,10 +10,12 @@ import math
 import torch
 from torch import Tensor
 
+from adbench.task import Spot
 from adbench_envs.worlds import places
 from adbench_envs.worlds.batch import Arrival, Start
 from adbench_envs.worlds.cues import CUES
 from adbench_envs.worlds.family import WorldFamily, checked_points
+from adbench_envs.worlds.maps import spot
 from adbench_envs.worlds.outlines import rectangle
 from adbench_envs.worlds.places import within
 from adbench_envs.worlds.scene import water
@@ -62,6 +64,7 @@ class Watermaze(WorldFamily):
     name = "watermaze"
     version = 0
     max_episode_steps = 50
+    ends_at_goal = True
     step_metres = 0.4
     reach_metres = 3.4
     platform_radius = 0.35
@@ -89,6 +92,10 @@ class Watermaze(WorldFamily):
     def checked(self, tasks: Tensor) -> Tensor:
         """Middles of platforms; see `WorldFamily.checked`."""
         return checked_points(self, tasks, (2,))
+
+    def hidden(self, task: Tensor, state: dict[str, Tensor] | None) -> tuple[Spot, ...]:
+        """The platform; see `WorldFamily.hidden`."""
+        return (spot(task, self.platform_radius),)
 
     def arrive(self, tasks: Tensor, position: Tensor, memory: dict[str, Tensor]) -> Arrival:
         """The platform pays and ends; see `WorldFamily.arrive`."""

@@ -15,9 +15,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adbench.task import Observe, TaskFamily, UsageError
+from adbench.task import GroundMap, Observe, Outline, Spot, TaskFamily, UsageError
 from adbench_envs.worlds.batch import Arrival, Start, WorldBatch
 from adbench_envs.worlds.checks import check_start
+from adbench_envs.worlds.maps import ground_outlines, within_rims
 from adbench_envs.worlds.movement import ACTIONS, Ground, Turns, ground, turns
 from adbench_envs.worlds.renderers import renderer as make_renderer
 from adbench_envs.worlds.returns import Paths, random_paths, random_return
@@ -163,6 +164,21 @@ class WorldFamily(TaskFamily):
         pose = state["pose"]
         check_poses(self.worlds[0], pose)
         return self.draw(pose, self.world_index(state), self.bodies(state))
+
+    def map(self, task: Tensor, state: dict[str, Tensor] | None = None) -> GroundMap:
+        """The first world's ground, what stands on it, and what the task hides; see
+        `TaskFamily.map`."""
+        world = self.worlds[0]
+        standing = (*ground_outlines(world), *self.standing(state))
+        return GroundMap(standing, self.hidden(task, state), within_rims(world))
+
+    def hidden(self, task: Tensor, state: dict[str, Tensor] | None) -> tuple[Spot, ...]:
+        """What a task hides; arguments as `map`."""
+        return ()
+
+    def standing(self, state: dict[str, Tensor] | None) -> tuple[Outline, ...]:
+        """What stands elsewhere in other episodes; `state` as in `map`."""
+        return ()
 
     def world_index(self, state: dict[str, Tensor]) -> Tensor | None:
         """Which of `worlds` each lane is in, int64 [N]; none: the first."""
