@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 
@@ -125,6 +125,9 @@ OPERATIONS = tuple(dict.fromkeys(op for op, _ in _RULES))
 """Operations for which "auto" means something."""
 
 
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
 class Choice(NamedTuple):
     """What "auto" takes.
 
@@ -189,7 +192,14 @@ def measured(arch: str) -> bool:
     return any(key[1] == arch for key in _MEASURED)
 
 
-@torch.compiler.assume_constant_result
+def _constant_when_compiled(function: _Function) -> _Function:
+    """What `torch.compiler.assume_constant_result` does, without importing the compiler for it:
+    that takes longer than everything else that a small program imports."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_constant_when_compiled
 def arch(device: torch.device) -> str:
     """The architecture behind a device, as tables name it.
 

@@ -10,7 +10,9 @@ import sys
 for name in ("numba", "triton", "gymnasium", "h5py", "matplotlib", "pydantic", "adbench"):
     sys.modules[name] = None  # an import of it fails from here on
 import torch
+compiler = "torch._dynamo" in sys.modules  # which takes longer to import than all the rest
 import adbench_kernels
+assert ("torch._dynamo" in sys.modules) == compiler
 q = torch.zeros(1, 3, 2, 16)
 print(adbench_kernels.attention(q, q, q).shape, *adbench_kernels.__all__)
 """
