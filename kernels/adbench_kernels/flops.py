@@ -47,12 +47,19 @@ def visible_pairs(
         query_offset: position of query 0.
         query_stride: positions between queries.
     """
-    width = min(width, num_keys)
-    # Queries before position `width - 1` see all p + 1 keys before them, the others see `width`.
-    early = (width - 1 - query_offset + query_stride - 1) // query_stride
-    early = min(max(early, 0), num_queries)
-    growing = early * (query_offset + 1) + query_stride * (early * (early - 1) // 2)
-    return growing + (num_queries - early) * width
+
+    def seen(first: int) -> int:
+        """Keys before `first + query_stride * i`, of all there are to the left, summed over i."""
+        none = min(max(-(first // query_stride), 0), num_queries)  # queries that see nothing there
+        left = num_queries - none
+        return left * (first + query_stride * none) + query_stride * (left * (left - 1) // 2)
+
+    # Of the keys up to a query, those after the last key do not exist, and those that have left the
+    # window, existing or not, are not seen.
+    begin = query_offset + 1
+    return (
+        seen(begin) - seen(begin - num_keys) - seen(begin - width) + seen(begin - width - num_keys)
+    )
 
 
 def interval_pairs(
@@ -70,8 +77,9 @@ def interval_pairs(
     position = query_offset + query_stride * torch.arange(
         kv_start.shape[1], device=kv_start.device, dtype=torch.int64
     )
-    first = torch.maximum(kv_start.to(torch.int64), position - (min(width, num_keys) - 1))
-    return int((position + 1 - first).clamp(min=0).sum())
+    first = torch.maximum(kv_start.to(torch.int64), position - (width - 1))
+    end = (position + 1).clamp(max=num_keys)
+    return int((end - first.clamp(min=0)).clamp(min=0).sum())
 
 
 def attention_flops(

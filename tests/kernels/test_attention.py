@@ -230,6 +230,105 @@ def test_backward_of_a_part_of_the_keys_takes_the_lse_of_the_whole(
         agree(one + other, total)
 
 
+@pytest.mark.parametrize("name", ["auto", "reference", "blocked"])
+@pytest.mark.parametrize("kind", ["causal", "window 1", "window 30", "window 64", "episodes"])
+def test_a_row_can_be_spread_over_ranks_that_hold_a_part_of_it_each(
+    kind: str, name: Any, draw: Draw, agree: Agree
+) -> None:
+    """Context parallelism: a rank's queries meet the keys of its own part and of all before it."""
+    length, part = 65, 20  # the last rank holds less
+    q = draw(2, length, 4, 16).requires_grad_()
+    k, v = (draw(2, length, 2, 16).requires_grad_() for _ in range(2))
+    grad_out = draw(2, length, 4, 16)
+    intervals, _ = mask(kind, 2, length)
+    whole = attention(q, k, v, intervals=intervals, implementation="reference")
+    dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
+    parts = [slice(first, min(first + part, length)) for first in range(0, length, part)]
+    for rank, mine in enumerate(parts):
+        seen: list[tuple[slice, dict[str, Any], Tensor, Tensor]] = []
+        for theirs in parts[: rank + 1]:
+            how: dict[str, Any] = {
+                "intervals": intervals, "query_offset": mine.start - theirs.start,
+            }  # fmt: skip
+            if intervals is not None and intervals.kv_start is not None:
+                keys = theirs.stop - theirs.start
+                start = (intervals.kv_start[:, mine] - theirs.start).clamp(0, keys)
+                how["intervals"] = Intervals.from_kv_start(
+                    start, keys, query_offset=how["query_offset"]
+                )
+            given = (q[:, mine], k[:, theirs], v[:, theirs])
+            out, lse = attention(*given, return_lse=True, implementation=name, **how)
+            seen.append((theirs, how, out, lse))
+        lse = torch.logsumexp(torch.stack([lse for *_, lse in seen]), 0)
+        out = sum(
+            (out * (part - lse).exp().mT[..., None] for *_, out, part in seen), q[:, :0].sum()
+        )
+        agree(out, whole[:, mine])
+        for theirs, how, *_ in seen:
+            grads = attention_backward(
+                grad_out[:, mine], q[:, mine], k[:, theirs], v[:, theirs], out, lse,
+                implementation=name, **how,
+            )  # fmt: skip
+            for total, at, grad in zip((dq, dk, dv), (mine, theirs, theirs), grads, strict=True):
+                total[:, at] += grad
+    for actual, right in zip((dq, dk, dv), gradients(whole, (q, k, v), grad_out), strict=True):
+        agree(actual, right)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_queries_after_the_last_key_see_what_their_window_has_left(
+    name: Any, draw: Draw, agree: Agree
+) -> None:
+    every_q, every_k, every_v = (draw(2, 90, 2, 16) for _ in range(3))
+    for stride, window in ((1, None), (1, 7), (1, 55), (3, 30)):
+        k, v = (x[:, :50].clone().requires_grad_() for x in (every_k, every_v))
+        q = every_q[:, 40::stride].clone().requires_grad_()
+        intervals = None if window is None else Intervals.window(window)
+        out = attention(
+            q, k, v, intervals=intervals, query_offset=40, query_stride=stride, implementation=name
+        )
+        position = torch.arange(40, 90, stride)[:, None]
+        visible = torch.arange(50) <= position
+        if window is not None:
+            visible &= torch.arange(50) > position - window
+        right, _ = reference.attention(q, k, v, visible[None], 1 / math.sqrt(16))
+        agree(out, right)
+        blind = ~visible.any(-1)
+        assert bool(blind.any()) == (window in (7, 30))
+        assert (out[:, blind] == 0).all()
+        grad_out = draw(*q.shape)
+        expected = gradients(right, (q, k, v), grad_out)
+        for grad, exact in zip(gradients(out, (q, k, v), grad_out), expected, strict=True):
+            agree(grad, exact)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_without_any_keys_queries_get_zero_and_no_gradient(name: Any) -> None:
+    q = torch.full((2, 3, 4, 8), torch.nan, requires_grad=True)
+    k, v = (torch.zeros(2, 0, 2, 8, requires_grad=True) for _ in range(2))
+    out = attention(q, k, v, implementation=name)
+    assert (out == 0).all()
+    assert (gradients(out, (q, k, v), torch.ones_like(out))[0] == 0).all()
+    if name in WITH_LSE:
+        out, lse = attention(q, k, v, return_lse=True, implementation=name)
+        assert (lse == -torch.inf).all() and lse.shape == (2, 4, 3)
+        grads = attention_backward(out, q, k, v, out, lse, implementation=name)
+        assert [(x.shape, float(x.sum())) for x in grads] == [(x.shape, 0.0) for x in (q, k, v)]
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("scale", [0.0, -1.0, -0.3, 7])
+def test_any_finite_scale_is_served(scale: float, name: Any, draw: Draw, agree: Agree) -> None:
+    q, k, v = (draw(2, 33, 2, 16, dtype=torch.float32) for _ in range(3))
+    for intervals in (None, Intervals.window(5)):
+        exact = attention(
+            *(x.double() for x in (q, k, v)), intervals=intervals, scale=scale,
+            implementation="reference",
+        )  # fmt: skip
+        out = attention(q, k, v, intervals=intervals, scale=scale, implementation=name)
+        agree(out, exact, error=FLOAT32_ERROR)
+
+
 @pytest.mark.parametrize("name", ["reference", "blocked", "sdpa-math"])
 def test_gradients_pass_gradcheck(name: Any, draw: Draw) -> None:
     inputs = tuple(draw(1, 5, 2, 4).requires_grad_() for _ in range(3))
@@ -355,6 +454,19 @@ def test_a_second_derivative_is_refused_not_wrong(draw: Draw) -> None:
     (dq,) = torch.autograd.grad(out.sum(), q, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.grad(dq.sum(), k)
+
+
+def test_one_graph_serves_every_length(draw: Draw, agree: Agree) -> None:
+    """Also that of SDPA, which wants to know whether it is plainly causal."""
+
+    def run(q: Tensor, k: Tensor, v: Tensor, name: Any) -> Tensor:
+        return attention(q, k, v, intervals=Intervals.window(9), implementation=name)
+
+    for name in ("blocked", "sdpa-math"):
+        compiled = torch.compile(run, backend="eager", fullgraph=True, dynamic=True)
+        for length in (7, 20, 33):
+            q, k, v = (draw(2, length, 2, 16) for _ in range(3))
+            agree(compiled(q, k, v, name), run(q, k, v, name))
 
 
 def test_attention_traces_into_one_graph(draw: Draw, agree: Agree) -> None:

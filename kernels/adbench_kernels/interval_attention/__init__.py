@@ -5,16 +5,17 @@ B batch rows, Q queries, T keys, H query heads, G key heads (H a multiple of G),
 
 from __future__ import annotations
 
-import math
 from typing import Literal, overload
 
 import torch
 from torch import Tensor
 
+from adbench_kernels.arguments import check_dropout, scale_of
 from adbench_kernels.choice import Implementation, fastest, require
 from adbench_kernels.interval_attention import reference, requests, sdpa
 from adbench_kernels.interval_attention.intervals import Intervals
 from adbench_kernels.interval_attention.library import OPERATORS
+from adbench_kernels.interval_attention.span import Span
 
 __all__ = ["Intervals", "attention", "attention_backward"]
 
@@ -70,11 +71,12 @@ def attention(
 
     Args:
         q: floating [B, Q, H, D], any strides ("triton": D at most 128, a last stride of 1, in q, k
-            and v, which may be parts of one packed projection); B, Q may be 0.
+            and v, which may be parts of one packed projection); B, Q, T may be 0.
         k: [B, T, G, D], same dtype and device; H is a multiple of G.
         v: [B, T, G, D].
         intervals: which keys a query sees; none: causal.
-        query_offset: position of query 0 among the keys.
+        query_offset: position of query 0 among the keys. Where those are a part of a row, queries
+            may sit after the last of them; those before the first see nothing: leave them out.
         query_stride: positions between queries.
         scale: multiplies the scores; none: 1 / sqrt(D).
         dropout: probability with which an attention weight is dropped; the rest grow by
@@ -94,44 +96,31 @@ def attention(
         ImplementationUnavailableError: that implementation cannot run here.
     """
     q, k, v = requests.cast(q, k, v)
-    intervals = requests.check(q, k, v, intervals, query_offset, query_stride)
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"dropout: must be in [0, 1); got {dropout}")
-    factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    span = requests.check(q, k, v, intervals, query_offset, query_stride)
+    check_dropout(dropout)
+    factor = scale_of(scale, q.shape[3])
     if implementation == "auto":
-        mask = requests.mask_kind(intervals, k.shape[1], query_offset, query_stride)
         serving = requests.serving(
-            q, k, v, plain=mask == "causal", dropout=dropout, return_lse=return_lse
+            q, k, v, plain=span.plain, dropout=dropout, return_lse=return_lse
         )
-        name = _fastest("attention", q, k, mask, serving)
+        name = _fastest("attention", q, k, span, serving)
     else:
         name = implementation
         require(name, op="attention", provided=_FORWARD, device=q.device)
-        requests.check_support(name, q, k, v, dropout=dropout, return_lse=return_lse)
-    if q.numel() == 0:
-        # Nothing to compute, but the keys of a batch still have a gradient: zero.
-        out = q + 0 * (k.sum() + v.sum())
-        lse = out.detach()[..., 0].transpose(1, 2)
-        lse = lse.to(torch.promote_types(q.dtype, torch.float32))
-    elif name == "reference":
-        visible = _visible(q, k, intervals, query_offset, query_stride)
-        out, lse = reference.attention(q, k, v, visible, factor, dropout)
-        lse = lse.detach().to(torch.promote_types(q.dtype, torch.float32))
-    elif name in OPERATORS:
-        span = _span(q, k, intervals, query_offset, query_stride)
-        out, lse = OPERATORS[name][0](q, k, v, *span, factor)
-    else:
-        return sdpa.attention(
-            q,
-            k,
-            v,
-            intervals,
-            query_offset=query_offset,
-            query_stride=query_stride,
-            scale=factor,
-            dropout=dropout,
-            backend=sdpa.BACKENDS.get(name),
+        requests.check_support(
+            name, q, k, v, plain=span.plain, dropout=dropout, return_lse=return_lse
         )
+    if q.numel() == 0 or k.numel() == 0:
+        out, lse = _nothing(q, k, v)
+    elif name == "reference":
+        out, lse = reference.attention(q, k, v, span.visible(q), factor, dropout)
+        lse = lse.detach().to(_lse_dtype(q))
+    elif name in OPERATORS:
+        requests.refuse_tangents(name, q, k, v)
+        out, lse = OPERATORS[name][0](q, k, v, *span.for_kernels(q), factor)
+    else:
+        asked = sdpa.backends(name, or_others=implementation == "auto")
+        return sdpa.attention(q, k, v, span, scale=factor, dropout=dropout, asked=asked)
     return (out, lse) if return_lse else out
 
 
@@ -150,6 +139,9 @@ def attention_backward(
     implementation: Implementation = "auto",
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `attention`, from its output and lse, for those who keep their own tape.
+
+    Keys may be a part of a row whose out and lse are known (context parallelism): dk and dv are
+    then those of this part, and dq is what it adds.
 
     Args:
         grad_out: [B, Q, H, D].
@@ -172,55 +164,44 @@ def attention_backward(
         ValueError: names the argument.
         ImplementationUnavailableError: that implementation cannot run here.
     """
-    intervals = requests.check(q, k, v, intervals, query_offset, query_stride)
+    span = requests.check(q, k, v, intervals, query_offset, query_stride)
     requests.check_backward(grad_out, out, lse, q)
-    factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    factor = scale_of(scale, q.shape[3])
     if implementation == "auto":
-        mask = requests.mask_kind(intervals, k.shape[1], query_offset, query_stride)
         serving = requests.serving(q, k, v, plain=False, return_lse=True)
-        name = _fastest("attention_backward", q, k, mask, serving)
+        name = _fastest("attention_backward", q, k, span, serving)
     else:
         name = implementation
         require(name, op="attention_backward", provided=_BACKWARD, device=q.device)
-        requests.check_support(name, q, k, v)
-    if q.numel() == 0:
-        return torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        requests.check_support(name, q, k, v, plain=span.plain)
+    if q.numel() == 0 or k.numel() == 0:
+        return torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
     if name == "reference":
-        visible = _visible(q, k, intervals, query_offset, query_stride)
+        visible = span.visible(q)
         return reference.attention_backward(grad_out, q, k, v, out, lse, visible, factor)
-    span = _span(q, k, intervals, query_offset, query_stride)
     with torch.no_grad():
-        dq, dk, dv = OPERATORS[name][1](grad_out, q, k, v, out, lse, *span, factor)
+        dq, dk, dv = OPERATORS[name][1](grad_out, q, k, v, out, lse, *span.for_kernels(q), factor)
     return dq, dk, dv
 
 
-def _fastest(op: str, q: Tensor, k: Tensor, mask: str, available: tuple[str, ...]) -> str:
+def _nothing(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Out and lse where there are no queries or no keys; every input has a gradient of zero."""
+    never = torch.zeros((), dtype=torch.bool, device=q.device)
+    out = torch.where(never, q, 0 * (k.sum() + v.sum()))
+    lse = torch.full((q.shape[0], q.shape[2], q.shape[1]), -torch.inf, device=q.device)
+    return out, lse.to(_lse_dtype(q))
+
+
+def _lse_dtype(q: Tensor) -> torch.dtype:
+    return torch.promote_types(q.dtype, torch.float32)
+
+
+def _fastest(op: str, q: Tensor, k: Tensor, span: Span, available: tuple[str, ...]) -> str:
     return fastest(
         op,
         device=q.device,
         head_dim=q.shape[3],
         length=k.shape[1],
-        mask=mask,
+        mask=span.kind,
         available=available,
     ).name
-
-
-def _visible(q: Tensor, k: Tensor, intervals: Intervals, offset: int, stride: int) -> Tensor:
-    return intervals.visible(
-        q.shape[0],
-        q.shape[1],
-        k.shape[1],
-        query_offset=offset,
-        query_stride=stride,
-        device=q.device,
-    )
-
-
-def _span(
-    q: Tensor, k: Tensor, intervals: Intervals, offset: int, stride: int
-) -> tuple[Tensor | None, int, int, int]:
-    starts = intervals.starts(q.shape[0], q.shape[1], k.shape[1], offset, stride)
-    width = requests.EVERYTHING
-    if intervals.width is not None:
-        width = min(intervals.width, requests.EVERYTHING)
-    return starts, width, offset, stride

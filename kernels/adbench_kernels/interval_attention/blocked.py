@@ -35,6 +35,7 @@ class _Block:
     queries: slice  # of Q
     keys: slice  # of T
     bias: Tensor  # 0 where a query sees a key, -inf elsewhere: [S, L] or [N, S, L]
+    may_be_blind: bool  # some query may see no key
 
 
 def forward(
@@ -74,12 +75,12 @@ def forward(
             q_NSD, k_NLD = q[block.rows, block.queries, head], k[block.rows, block.keys, key_head]
             p_NSL = _scores(q_NSD, k_NLD, block, scale, scores)
             peak_NS1 = p_NSL.amax(-1, keepdim=True)
-            if kv_start is not None:  # a query may see nothing, and -inf - -inf is NaN
+            if block.may_be_blind:  # -inf - -inf is NaN
                 peak_NS1.clamp_(min=torch.finfo(dtype).min)
             p_NSL.sub_(peak_NS1).exp2_()
             total_NS1 = p_NSL.sum(-1, keepdim=True)
             lse_BHQ[block.rows, head, block.queries] = (peak_NS1 + total_NS1.log2())[..., 0]
-            if kv_start is not None:
+            if block.may_be_blind:
                 total_NS1.clamp_(min=torch.finfo(dtype).tiny)
             o_NSD = torch.bmm(p_NSL, v[block.rows, block.keys, key_head])
             torch.div(o_NSD, total_NS1, out=out[block.rows, block.queries, head])
@@ -181,13 +182,15 @@ def _head_pairs(q: Tensor, k: Tensor) -> Iterator[tuple[int, int]]:
 def _blocks(
     q: Tensor, k: Tensor, kv_start: Tensor | None, width: int, offset: int, stride: int
 ) -> Iterator[_Block]:
-    batch, queries = q.shape[:2]
+    (batch, queries), keys = q.shape[:2], k.shape[1]
     if batch == 0:
         return
     for first in range(0, queries, BLOCK_QUERIES):
         last = min(queries, first + BLOCK_QUERIES)
-        stop = offset + (last - 1) * stride + 1
-        start = max(0, offset + first * stride - width + 1)
+        position = offset + (last - 1) * stride  # of the last query
+        stop = min(position + 1, keys)
+        start = min(max(0, offset + first * stride - width + 1), stop - 1)
+        may_be_blind = kv_start is not None or position - width + 1 >= keys
         most_rows = max(1, BLOCK_SCORES // ((last - first) * (stop - start)))
         rows = math.ceil(batch / math.ceil(batch / most_rows))  # evenly
         for row in range(0, batch, rows):
@@ -202,7 +205,7 @@ def _blocks(
             if begins is not None:
                 key = torch.arange(from_key, stop, device=q.device)
                 bias = bias.masked_fill(key < begins[:, :, None], -torch.inf)
-            yield _Block(here, at, slice(from_key, stop), bias)
+            yield _Block(here, at, slice(from_key, stop), bias, may_be_blind)
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,8 @@
 
 B batch rows, Q queries, T keys. Query i sits at position p = query_offset + i * query_stride among
 the keys and sees key j where `start[b, i] <= j <= p`. Starts never decrease along a row. That one
-integer covers causal masks, sliding windows, the last k episodes and packed histories.
+integer covers causal masks, sliding windows, the last k episodes and packed histories. Where the
+keys are a part of a row, a query may sit after the last of them; it sees those that it sees.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from adbench_kernels.arguments import check_tensor, whole
+from adbench_kernels.interval_attention.positions import LONGEST, check_length, check_positions
 
 
 class Intervals:
@@ -61,9 +66,7 @@ class Intervals:
         Raises:
             ValueError: size is below 1.
         """
-        if size < 1:
-            raise ValueError(f"size: a window holds at least 1 key; got {size}")
-        return cls(width=size)
+        return cls(width=whole("size", size, least=1))
 
     @classmethod
     def last_episodes(cls, episode_id: Tensor, k: int) -> Intervals:
@@ -77,14 +80,14 @@ class Intervals:
             ValueError: names the argument.
         """
         _check_integer_matrix("episode_id", episode_id)
-        if k < 1:
-            raise ValueError(f"k: at least 1 episode is in view; got {k}")
-        if bool((episode_id.diff(dim=1) < 0).any()):
-            raise ValueError("episode_id: must never decrease along a row")
+        _check_values("episode_id", episode_id)
+        before = min(whole("k", k, least=1), LONGEST) - 1
         ids = episode_id.to(torch.int64).contiguous()
+        _check_order("episode_id", ids)
         # Episodes count by rank, so that ids may skip numbers.
-        rank = torch.cat([torch.zeros_like(ids[:, :1]), (ids.diff(dim=1) > 0).long()], 1).cumsum(1)
-        start = torch.searchsorted(rank, rank - (k - 1))
+        later = (ids[:, 1:] > ids[:, :-1]).long()
+        rank = torch.cat([torch.zeros_like(ids[:, :1]), later], 1).cumsum(1)
+        start = torch.searchsorted(rank, rank - before)
         return cls(kv_start=start.int(), num_keys=ids.shape[1], per_position=True)
 
     @classmethod
@@ -118,7 +121,8 @@ class Intervals:
 
         Args:
             kv_start: first visible key of each query, integers [B, Q] in [0, num_keys]; never
-                decreasing along a row. A start past the query's own position shows it nothing.
+                decreasing along a row. A start past the query's own position, or past the last
+                key, shows it nothing. int32 is kept as it is, not copied.
             num_keys: T.
             query_offset: position of the first query.
             query_stride: positions between queries.
@@ -128,18 +132,21 @@ class Intervals:
             ValueError: names the argument.
         """
         _check_integer_matrix("kv_start", kv_start)
-        check_positions(kv_start.shape[1], num_keys, query_offset, query_stride)
+        num_keys = whole("num_keys", num_keys, least=0)
+        check_length("num_keys", num_keys)
+        offset, stride = check_positions(kv_start.shape[1], query_offset, query_stride)
         if check:
-            if bool((kv_start.diff(dim=1) < 0).any()):
-                raise ValueError("kv_start: must never decrease along a row")
-            low, high = (int(x) for x in kv_start.aminmax()) if kv_start.numel() else (0, 0)
+            _check_values("kv_start", kv_start, "; check=False takes it as it is")
+            ids = kv_start.to(torch.int64)
+            _check_order("kv_start", ids)
+            low, high = (int(x) for x in ids.aminmax()) if ids.numel() else (0, 0)
             if low < 0 or high > num_keys:
                 raise ValueError(f"kv_start: must lie in [0, {num_keys}]; got {low} to {high}")
         return cls(
             kv_start=kv_start.to(torch.int32),
             num_keys=num_keys,
-            query_offset=query_offset,
-            query_stride=query_stride,
+            query_offset=offset,
+            query_stride=stride,
         )
 
     def starts(
@@ -158,6 +165,12 @@ class Intervals:
                 f"got {batch} rows of {num_keys}"
             )
         if self.per_position:
+            last = query_offset + (num_queries - 1) * query_stride
+            if num_queries > 0 and last >= num_keys:
+                raise ValueError(
+                    f"intervals: built for positions 0 to {num_keys - 1}; the last query sits at "
+                    f"{last}. Say what it sees with from_kv_start"
+                )
             stop = query_offset + num_queries * query_stride
             start = self.kv_start[:, query_offset:stop:query_stride]
         else:
@@ -184,40 +197,40 @@ class Intervals:
         """The mask written out, bool [B or 1, Q, T]: True where a query sees a key."""
         start = self.starts(batch, num_queries, num_keys, query_offset, query_stride)
         if start is None:
-            width = num_keys if self.width is None else min(self.width, num_keys)
-            band = _band(num_queries, num_keys, width, query_offset, query_stride, str(device))
-            return band[None]
+            reach = query_offset + num_queries * query_stride  # past every position
+            width = reach if self.width is None else min(self.width, reach)
+            traced = torch.compiler.is_compiling() or is_in_torch_dispatch_mode()
+            build = _band if traced else _kept_band
+            where = (query_offset, query_stride, str(device))
+            return build(num_queries, num_keys, width, *where)[None]
         key = torch.arange(num_keys, device=device)
         position = query_offset + query_stride * torch.arange(num_queries, device=device)
         return (key <= position[:, None]) & (key >= start.to(device)[:, :, None])
 
 
-@lru_cache(maxsize=8)
 def _band(queries: int, keys: int, width: int, offset: int, stride: int, device: str) -> Tensor:
     position = offset + stride * torch.arange(queries, device=device)[:, None]
     key = torch.arange(keys, device=device)
     return (key <= position) & (key > position - width)
 
 
-def check_positions(num_queries: int, num_keys: int, query_offset: int, query_stride: int) -> None:
-    """Refuse queries that sit at no key.
+# Not while tracing: what a mode makes of it may be no plain tensor, of use to nobody else.
+_kept_band = lru_cache(maxsize=8)(_band)
 
-    Raises:
-        ValueError: names the argument.
-    """
-    if query_stride < 1:
-        raise ValueError(f"query_stride: must be at least 1; got {query_stride}")
-    if query_offset < 0:
-        raise ValueError(f"query_offset: must be at least 0; got {query_offset}")
-    last = query_offset + (num_queries - 1) * query_stride
-    if num_queries > 0 and last >= num_keys:
-        raise ValueError(
-            f"query_offset: the last of {num_queries} queries would sit at position {last} "
-            f"(offset {query_offset}, stride {query_stride}), but there are {num_keys} keys"
-        )
+
+def _check_order(name: str, ids: Tensor) -> None:
+    # Compared, not subtracted: a difference may be more than the type holds.
+    if bool((ids[:, 1:] < ids[:, :-1]).any()):
+        raise ValueError(f"{name}: must never decrease along a row")
+
+
+def _check_values(name: str, value: Tensor, else_what: str = "") -> None:
+    if value.is_meta:
+        raise ValueError(f"{name}: its values are looked at; got a tensor on meta{else_what}")
 
 
 def _check_integer_matrix(name: str, value: Tensor) -> None:
+    check_tensor(name, value)
     if value.ndim != 2:
         raise ValueError(f"{name}: must be [B, length]; got {list(value.shape)}")
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:

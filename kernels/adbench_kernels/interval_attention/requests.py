@@ -8,12 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adbench_kernels.arguments import check_floating, check_tensor, refuse_forward_mode
 from adbench_kernels.choice import runs_triton
 from adbench_kernels.interval_attention import sdpa
-from adbench_kernels.interval_attention.intervals import Intervals, check_positions
+from adbench_kernels.interval_attention.intervals import Intervals
+from adbench_kernels.interval_attention.positions import check_length, check_positions
+from adbench_kernels.interval_attention.span import Span
 
-EVERYTHING = 1 << 30
-"""Width of a window that shows everything: longer than any row, whatever its length."""
+NARROW = ("sdpa-flash", "sdpa-cudnn")
+"""Back ends of SDPA that take 16-bit inputs alone on a GPU."""
 
 TRITON_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 TRITON_WIDTH = 128
@@ -22,17 +25,17 @@ TRITON_WIDTH = 128
 
 def check(
     q: Tensor, k: Tensor, v: Tensor, intervals: Intervals | None, offset: int, stride: int
-) -> Intervals:
+) -> Span:
     """Refuse what no implementation could compute; intervals none: causal.
 
     Raises:
         ValueError: names the argument.
     """
+    check_floating("q", q)
     if q.ndim != 4 or 0 in q.shape[2:]:
         raise ValueError(f"q: must be [B, Q, H, D], H and D not 0; got {list(q.shape)}")
-    if not q.is_floating_point():
-        raise ValueError(f"q: must be floating; got {q.dtype}")
     for name, x in (("k", k), ("v", v)):
+        check_tensor(name, x)
         if x.ndim != 4 or x.shape[0] != q.shape[0] or x.shape[3] != q.shape[3]:
             raise ValueError(
                 f"{name}: must be [B={q.shape[0]}, T, G, D={q.shape[3]}]; got {list(x.shape)}"
@@ -42,15 +45,19 @@ def check(
         raise ValueError(f"v: must have k's shape {list(k.shape)}; got {list(v.shape)}")
     if k.shape[2] == 0 or q.shape[2] % k.shape[2]:
         raise ValueError(f"k: {k.shape[2]} key heads do not divide {q.shape[2]} query heads")
-    check_positions(q.shape[1], k.shape[1], offset, stride)
+    check_length("k", k.shape[1])
+    offset, stride = check_positions(q.shape[1], offset, stride)
+    where = (q.shape[1], k.shape[1], offset, stride)
     if intervals is None:
-        return Intervals.causal()
-    intervals.starts(q.shape[0], q.shape[1], k.shape[1], offset, stride)
+        return Span(Intervals.causal(), *where)
+    if not isinstance(intervals, Intervals):
+        raise ValueError(f"intervals: must be Intervals or none; got a {type(intervals).__name__}")
+    intervals.starts(q.shape[0], *where)
     if intervals.kv_start is not None and intervals.kv_start.device != q.device:
         raise ValueError(
             f"intervals: on {intervals.kv_start.device}, but q is on {q.device}; move the ids first"
         )
-    return intervals
+    return Span(intervals, *where)
 
 
 def check_backward(grad_out: Tensor, out: Tensor, lse: Tensor, q: Tensor) -> None:
@@ -59,7 +66,9 @@ def check_backward(grad_out: Tensor, out: Tensor, lse: Tensor, q: Tensor) -> Non
     Raises:
         ValueError: names the argument.
     """
+    check_tensor("lse", lse)
     for name, value in (("grad_out", grad_out), ("out", out)):
+        check_tensor(name, value)
         if value.shape != q.shape:
             raise ValueError(f"{name}: must be {list(q.shape)}, as q; got {list(value.shape)}")
         check_like_q(name, value, q)
@@ -85,13 +94,36 @@ def check_like_q(name: str, x: Tensor, q: Tensor) -> None:
 
 
 def check_support(
-    name: str, q: Tensor, k: Tensor, v: Tensor, *, dropout: float = 0.0, return_lse: bool = False
+    name: str,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    plain: bool,
+    dropout: float = 0.0,
+    return_lse: bool = False,
 ) -> None:
     """Refuse what this implementation, and no other, lacks.
+
+    Args:
+        name: of the implementation.
+        q: [B, Q, H, D].
+        k: [B, T, G, D].
+        v: [B, T, G, D].
+        plain: the mask is plainly causal.
+        dropout: probability.
+        return_lse: the lse is wanted too.
 
     Raises:
         ValueError: names the argument.
     """
+    if name in NARROW and q.device.type == "cuda" and q.element_size() != 2:
+        raise ValueError(f"q: {name!r} takes float16 and bfloat16 on a GPU; got {q.dtype}")
+    if name == "sdpa-flash" and q.device.type == "cuda" and not plain:
+        raise ValueError(
+            "implementation: 'sdpa-flash' knows no mask on a GPU but the plainly causal one; use "
+            "'auto', 'triton' or 'sdpa-cudnn'"
+        )
     if name in ("blocked", "triton") and dropout:
         raise ValueError(f"dropout: {name!r} has none; use 'auto', 'reference' or an 'sdpa-' one")
     if name in sdpa.BACKENDS and return_lse:
@@ -113,17 +145,6 @@ def check_support(
             )
 
 
-def mask_kind(intervals: Intervals, num_keys: int, offset: int, stride: int) -> str:
-    """One of `adbench_kernels.choice.MASKS`."""
-    if sdpa.is_plain_causal(intervals, num_keys, offset, stride):
-        return "causal"
-    if stride != 1:
-        return "strided"
-    if intervals.kv_start is not None:
-        return "interval"
-    return "strided" if intervals.width is None or intervals.width >= num_keys else "window"
-
-
 def serving(
     q: Tensor, k: Tensor, v: Tensor, *, plain: bool, dropout: float = 0.0, return_lse: bool = False
 ) -> tuple[str, ...]:
@@ -137,17 +158,37 @@ def serving(
         dropout: probability.
         return_lse: the lse is wanted too.
     """
-    found = []
+    found: list[str] = []
     if runs_triton(q.device) and not dropout and _fits_triton(q, k, v):
         found.append("triton")
     if not return_lse:
-        found.append("sdpa")  # the backend that torch prefers
-        if q.device.type == "cuda" and plain:
-            found.append("sdpa-efficient")
-            if q.element_size() == 2 and q.shape[3] % 8 == 0:
-                found += ["sdpa-flash", "sdpa-cudnn"]
+        found.append("sdpa")  # the back end that torch prefers
+        if plain:
+            found += named_backends(q)
     found.append("reference" if dropout else "blocked")
     return tuple(found)
+
+
+def named_backends(q: Tensor) -> tuple[str, ...]:
+    """Back ends of SDPA that torch may have for plainly causal queries q [B, Q, H, D] on a GPU.
+
+    It may still refuse one, for reasons of its own (a batch of 2^16 rows, one key, a dropout that
+    is no sixteenth): who was not asked for by name then needs another to fall through to.
+    """
+    if q.device.type != "cuda":
+        return ()
+    narrow = q.element_size() == 2 and q.shape[3] % 8 == 0
+    return ("sdpa-efficient", *NARROW) if narrow else ("sdpa-efficient",)
+
+
+def refuse_tangents(name: str, q: Tensor, k: Tensor, v: Tensor) -> None:
+    """Refuse forward mode where the operators would drop it; those of torch say so themselves.
+
+    Raises:
+        RuntimeError: some input carries a tangent.
+    """
+    if name in ("blocked", "triton"):
+        refuse_forward_mode("attention", name, q, k, v)
 
 
 def _fits_triton(q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -162,15 +203,15 @@ def _has_whole_rows(x: Tensor) -> bool:
     return x.stride(3) == 1 or x.shape[3] == 1 or x.numel() == 0
 
 
-def cast(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def cast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """What torch.autocast does to the inputs of its own attention; nothing where it is off."""
-    device = q.device.type
+    first = tensors[0]
+    device = first.device.type if isinstance(first, Tensor) else ""
     if device not in ("cpu", "cuda") or not torch.is_autocast_enabled(device):
-        return q, k, v
+        return tensors
     dtype = torch.get_autocast_dtype(device)
-    lower = [x.to(dtype) if _is_cast(x) and x.device == q.device else x for x in (q, k, v)]
-    return lower[0], lower[1], lower[2]
+    return tuple(x.to(dtype) if _is_cast(x) and x.device == first.device else x for x in tensors)
 
 
 def _is_cast(x: Tensor) -> bool:
-    return x.is_floating_point() and x.dtype != torch.float64
+    return isinstance(x, Tensor) and x.is_floating_point() and x.dtype != torch.float64

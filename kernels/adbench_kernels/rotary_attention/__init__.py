@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adbench_kernels.choice import Implementation, fastest, installed, require, runs_triton
 from adbench_kernels.interval_attention import Intervals, attention
-from adbench_kernels.interval_attention.intervals import check_positions
+from adbench_kernels.interval_attention.positions import check_among_keys
 from adbench_kernels.rotary_attention import launch, reference
 from adbench_kernels.rotary_attention.fused import rotary_attention_triton, turn_triton
 from adbench_kernels.rotary_attention.library import rotary_attention_cpu
@@ -134,7 +134,7 @@ def strided_rotary_attention(
         raise ValueError(
             f"q: must be {kv.dtype} on {kv.device}, as kv; got {q.dtype} on {q.device}"
         )
-    check_positions(q.shape[1], length, query_offset, query_stride)
+    check_among_keys(q.shape[1], length, query_offset, query_stride)
     factor = 1.0 / math.sqrt(width) if scale is None else scale
     if 0 in q.shape:
         return q.clone()

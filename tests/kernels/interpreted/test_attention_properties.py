@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from adbench_kernels import Intervals, attention, attention_backward
-from adbench_kernels.interval_attention.requests import EVERYTHING
+from adbench_kernels.interval_attention.span import EVERYTHING
 from adbench_kernels.interval_attention.triton import launch
-from kernel_checks.attention import draw, mask, tiles
+from kernel_checks.attention import draw, integers, mask, tiles
 from kernel_checks.memory import guarded
 from kernel_checks.precision import assert_close, assert_lse_close
 
@@ -98,6 +98,41 @@ def test_two_parts_of_the_keys_make_the_whole(split: int) -> None:
         ("dv", torch.cat([dv_a, dv_b], 1), whole[4]),
     ):
         assert_close(actual, right.double(), name=name)
+
+
+@pytest.mark.parametrize("keys", [50, 140])  # one kernel makes all gradients, or two
+@pytest.mark.parametrize("kind", ["causal", "window 40", "strided window 40", "starts"])
+def test_queries_after_the_last_key_see_what_is_left_to_them(kind: str, keys: int) -> None:
+    """Context parallelism: a rank's queries are later than the keys of the ranks before it."""
+    q, _, _, grad_out = operands(2, 70, heads=4, key_heads=2)
+    _, k, v, _ = operands(2, keys, heads=4, key_heads=2)
+    k, v = guarded(k), guarded(v)
+    offset, stride = keys - 20, 3 if kind.startswith("strided") else 1
+    intervals = None if kind == "causal" else Intervals.window(40)
+    if kind == "starts":
+        start = integers(keys + 1, 2, 70, seed=0).sort(1).values
+        intervals = Intervals.from_kv_start(start, keys, query_offset=offset)
+    how: dict[str, Any] = {
+        "intervals": intervals, "query_offset": offset, "query_stride": stride,
+    }  # fmt: skip
+    with tiles(32, 32):
+        actual = both_ways(q, k, v, grad_out, **how)
+    how["implementation"] = "reference"
+    q, k, v, grad_out = (x.double() for x in (q, k, v, grad_out))
+    out, lse = attention(q, k, v, return_lse=True, **how)
+    grads = attention_backward(grad_out, q, k, v, out, lse, **how)
+    assert_lse_close(actual[1], lse)
+    assert bool((lse == -torch.inf).any()) == (kind != "causal")
+    for name, a, e in zip(("out", "dq", "dk", "dv"), (actual[0], *actual[2:]), (out, *grads),
+                          strict=True):  # fmt: skip
+        assert_close(a, e, name=name)
+
+
+def test_without_any_keys_queries_get_zero() -> None:
+    q, k, v, grad_out = operands(2, 33)
+    out, lse, *grads = both_ways(q, k[:, :0], v[:, :0], grad_out)
+    assert (lse == -torch.inf).all()
+    assert not any(x.any() for x in (out, *grads))
 
 
 @pytest.mark.parametrize("length", [33, 140])
