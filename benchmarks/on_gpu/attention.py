@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adbench_kernels import attention
+from adbench_kernels import ImplementationUnavailableError, attention
 from benchmarks.on_gpu import flex, masks
 from benchmarks.on_gpu.card import Card
 from benchmarks.on_gpu.cases import Case, UnsupportedError, Work
@@ -230,6 +230,8 @@ def refused_by_torch() -> Iterator[None]:
     """Make of what SDPA says of a case that a back end does not take that it is unsupported."""
     try:
         yield
+    except ImplementationUnavailableError as error:
+        raise UnsupportedError(str(error)) from error
     except RuntimeError as error:
         if "No available kernel" in str(error):
             raise UnsupportedError(str(error)) from error

@@ -1,7 +1,9 @@
 """Part of the attention section: positions turned inside the kernel, or before SDPA.
 
 Causal, forward and backward, from one packed projection [B, T, 3 H, D] to its gradient; sizes as in
-`attention.py`. "sdpa-..." turns queries and keys in a pass of its own.
+`attention.py`. "sdpa-..." turns queries and keys in a pass of its own. What is fastest here at a
+width and a bucket of lengths is what "auto" takes, once `python -m benchmarks.tune --choices` has
+written it into the table.
 
 B rows, T tokens, H heads, D head width.
 """
@@ -22,7 +24,7 @@ from benchmarks.on_gpu.card import Card
 from benchmarks.on_gpu.cases import Case, Work
 from benchmarks.on_gpu.exact import errors, exact_dtype
 
-LENGTHS, HEAD_DIMS = (1024, 4096, 256, 16_384), (32, 16, 64, 128)
+LENGTHS, HEAD_DIMS = (1024, 4096, 256, 16_384, 64), (32, 16, 64, 128)
 
 
 def cases(*, smoke: bool, on_gpu: bool) -> list[Case]:
@@ -30,10 +32,10 @@ def cases(*, smoke: bool, on_gpu: bool) -> list[Case]:
 
     Args:
         smoke: a few tiny ones.
-        on_gpu: ours is "triton" there and "auto" on a CPU.
+        on_gpu: ours is "triton" there, and "auto" on a CPU.
     """
     torchs = ("sdpa-math",) if smoke else ("sdpa-cudnn", "sdpa-flash")
-    ways = ("triton" if on_gpu else "auto", *torchs)
+    ways = ("triton", *torchs, "auto") if on_gpu else ("auto", *torchs)
     found = []
     for length in (48,) if smoke else LENGTHS:
         for head_dim in (16,) if smoke else HEAD_DIMS:
@@ -43,7 +45,7 @@ def cases(*, smoke: bool, on_gpu: bool) -> list[Case]:
                     "D": head_dim, "implementation": name,
                 }  # fmt: skip
                 ready = partial(prepare, length=length, head_dim=head_dim, name=name)
-                found.append(Case(key, ready, "kernels"))
+                found.append(Case(key, ready, "choice" if name == "auto" else "kernels"))
     return found
 
 

@@ -105,18 +105,21 @@ MASKS = ("causal", "window", "interval", "strided")
 SCHEMA = 1
 
 # What is taken where nothing was measured: (operation, on a GPU), then the mask or "other", then
-# names from the best to the last. "sdpa" is the backend that torch prefers.
+# names from the best to the last. "sdpa" is the back end that torch prefers; "attention": turning,
+# then what `attention` takes.
 _RULES: dict[tuple[str, bool], dict[str, tuple[str, ...]]] = {
     ("attention", False): {"causal": ("sdpa",), "other": ("blocked", "sdpa")},
     ("attention", True): {"causal": ("sdpa",), "other": ("triton", "sdpa", "blocked")},
     ("attention_backward", False): {"other": ("blocked",)},
     ("attention_backward", True): {"other": ("triton", "blocked")},
-    ("rotary_attention", False): {"other": ("numba",)},
-    ("rotary_attention", True): {"other": ("triton",)},
+    ("rotary_attention", False): {"other": ("numba", "attention")},
+    ("rotary_attention", True): {"other": ("triton", "attention")},
     ("ring_append", False): {"other": ("reference",)},
     ("ring_append", True): {"other": ("triton",)},
     ("ring_attention", False): {"other": ("numba",)},
     ("ring_attention", True): {"other": ("triton",)},
+    ("TransformerStep", False): {"other": ("numba", "reference")},
+    ("TransformerStep", True): {"other": ("reference",)},
     ("patch_embed", False): {"other": ("blocked",)},
     ("patch_embed", True): {"other": ("triton", "reference")},
 }
@@ -132,7 +135,8 @@ class Choice(NamedTuple):
     """What "auto" takes.
 
     Attributes:
-        name: the implementation; "sdpa": the backend of SDPA that torch prefers.
+        name: the implementation; "sdpa": the back end of SDPA that torch prefers; "attention":
+            put together, of turning and of what `attention` takes.
         reason: one line for people.
     """
 
@@ -182,7 +186,8 @@ def fastest(
     )
     for name in rules.get(mask, rules["other"]):
         if name in available:
-            return Choice(name, because)
+            why = _COMPOSED if name == "attention" else because
+            return Choice(name, why)
     first = next(iter(available))
     return Choice(first, f"{because}; {first} is the first that serves this request here")
 
@@ -286,7 +291,9 @@ _Key = tuple[str, str, int, str, str]
 _RULE_IN_WORDS = {
     "attention": "plain causal goes to SDPA, every other mask to triton",
     **dict.fromkeys(OPERATIONS[1:], "triton where it is installed"),
+    "TransformerStep": "no kernel for GPUs takes all blocks, so the definition",
 }
+_COMPOSED = "no kernel does both here: turned first, then what attention takes"
 _ASSUMED: list[str] = []
 _ARCHS: dict[int, str] = {}
 _MEASURED = parse(json.loads((files(__package__) / "choice.json").read_text(encoding="utf-8")))

@@ -12,11 +12,14 @@ import torch
 from adbench_kernels import choice, configs
 from adbench_kernels.interval_attention import _BACKWARD as _ATTENTION_BACKWARD
 from adbench_kernels.interval_attention import _FORWARD as _ATTENTION
+from adbench_kernels.interval_attention.requests import NARROW
 from adbench_kernels.interval_attention.sdpa import BACKENDS
 from adbench_kernels.patch_embedding import _PROVIDED as _PATCH
 from adbench_kernels.ring_cache.serve import _APPEND as _RING_APPEND
 from adbench_kernels.ring_cache.serve import _ATTENTION as _RING_ATTENTION
 from adbench_kernels.rotary_attention import _PROVIDED as _ROTARY
+from adbench_kernels.rotary_attention import COMPOSED
+from adbench_kernels.transformer_step import _PROVIDED as _STEP
 
 PROVIDED: Mapping[str, tuple[str, ...]] = {
     "attention": tuple(_ATTENTION),
@@ -24,12 +27,12 @@ PROVIDED: Mapping[str, tuple[str, ...]] = {
     "rotary_attention": tuple(_ROTARY),
     "ring_append": tuple(_RING_APPEND),
     "ring_attention": tuple(_RING_ATTENTION),
+    "TransformerStep": tuple(_STEP),
     "patch_embed": tuple(_PATCH),
 }
 """Every operation with an `implementation=`, and the names that it knows besides "auto"."""
 
 _ON_CPU_ONLY = frozenset({"numba"})
-_COMPOSED = ("attention", "no kernel does both here: turned first, then what attention takes")
 _LENGTH_OF_BUCKET = {"<=128": 128, "<=512": 512, "<=2k": 2048, ">2k": 16384}
 
 
@@ -95,9 +98,6 @@ def choices(device: torch.device) -> Iterator[Row]:
             here = _for_auto(op, mask, available(op, device))
             for head_dim in (0,) if op == "patch_embed" else configs.HEAD_DIMS:
                 for bucket, length in _LENGTH_OF_BUCKET.items():
-                    if not here:
-                        yield Row(op, where, head_dim, bucket, mask, *_COMPOSED)
-                        continue
                     name, reason = choice.fastest(
                         op,
                         device=device,
@@ -128,13 +128,16 @@ def notes(device: torch.device) -> list[str]:
 
 
 def _for_auto(op: str, mask: str, here: tuple[str, ...]) -> tuple[str, ...]:
-    """What "auto" chooses from; nothing: the operation is put together from others."""
+    """What "auto" chooses from."""
     if op == "attention":
         # Named back ends serve plain causal attention; otherwise torch chooses, with the mask.
         return ("sdpa", *(name for name in here if mask == "causal" or name not in BACKENDS))
     if op == "rotary_attention":
         fused = ("triton",) if mask == "strided" else ("numba", "triton")
-        return tuple(name for name in here if name in fused)
+        named = ("sdpa-efficient", *NARROW) if mask == "causal" else ()
+        # On a CPU torch's own choice among its back ends is as good as any.
+        named = named if "sdpa-cudnn" in here else ()
+        return (*(name for name in here if name in (*fused, *named)), COMPOSED)
     return here
 
 
@@ -143,7 +146,7 @@ def _masks(op: str) -> tuple[str, ...]:
         return choice.MASKS
     if op == "rotary_attention":
         return ("causal", "window", "strided")
-    return ("window",) if op.startswith("ring") else ("",)
+    return ("window",) if op in ("ring_append", "ring_attention", "TransformerStep") else ("",)
 
 
 def _lack(name: str, device: torch.device) -> str:

@@ -96,6 +96,45 @@ def test_the_table_shows_apart_what_fares_differently(
     assert wide and all(line[4].startswith("window") for line in wide)
 
 
+def test_rotary_attention_is_offered_what_torch_has_for_plainly_causal_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choice, "_INSTALLED", choice.OPTIONAL)
+    kinds = [(mask, d) for mask in ("causal", "window", "strided") for d in (32, 64)]
+    found = tuple(Choice(name, f"measured: {name}") for name in ("sdpa-cudnn", "triton"))
+    measured = {
+        ("rotary_attention", "sm_90", d, "<=2k", mask): found for mask, d in kinds if d == 64
+    }
+    monkeypatch.setattr(choice, "_MEASURED", measured)
+    with assume_arch("sm_90"):
+        rows = survey(GPU)["choices"]
+    taken = {
+        (row["mask"], row["head_dim"]): row["implementation"]
+        for row in rows
+        if row["op"] == "rotary_attention" and row["length"] == "<=2k"
+    }
+    assert taken["causal", 64] == "sdpa-cudnn"
+    assert [taken[kind] for kind in kinds if kind != ("causal", 64)] == ["triton"] * 5
+
+
+def test_a_step_through_all_blocks_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_INSTALLED", choice.OPTIONAL)
+
+    def row(device: torch.device) -> tuple[str, str]:
+        rows = [r for r in survey(device)["choices"] if r["op"] == "TransformerStep"]
+        assert len({(r["implementation"], r["reason"]) for r in rows}) == 1
+        return rows[0]["implementation"], rows[0]["reason"]
+
+    assert row(CPU) == ("numba", "measured on CPUs")
+    with assume_arch("sm_90"):
+        assert survey(GPU)["implementations"]["TransformerStep"] == {
+            "available": ["reference"], "missing": {"numba": "runs on the CPU only"},
+        }  # fmt: skip
+        name, reason = row(GPU)
+    assert name == "reference"
+    assert reason.endswith("no kernel for GPUs takes all blocks, so the definition")
+
+
 def test_a_device_that_is_not_there_is_refused(capsys: Told) -> None:
     assert main(["kernels", "--device", "cuda:99"]) == 2
     assert "--device cuda:99" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 
 from adbench_kernels import choice, configs
 from adbench_kernels.configs import HEAD_DIMS, LENGTHS, Tile, tile
+from adbench_kernels.interval_attention.requests import NARROW
 from benchmarks import tune
-from benchmarks.on_gpu import sources, tables, tiles
+from benchmarks.on_gpu import rotary, sources, tables, tiles
 from benchmarks.on_gpu.card import Card, cpu
 from benchmarks.on_gpu.cases import UnsupportedError, Work, WrongResultError
 from benchmarks.on_gpu.tiles import Problem
@@ -186,6 +188,26 @@ def test_a_bucket_of_several_lengths_takes_their_geometric_mean() -> None:
     (row,) = tables.choice_rows({"attention": document(*rows)})
     assert row["median_ms"] == {"triton": 2.0, "sdpa-cudnn": 2.0}
     assert "T 4096, 16384" in row["evidence"]
+
+
+def test_what_is_timed_of_rotary_attention_is_what_auto_looks_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    medians = {"triton": 3.0, "sdpa-cudnn": 1.0, "sdpa-flash": 2.0, "auto": 0.5}
+    cases = [case.key for case in rotary.cases(smoke=False, on_gpu=True)]
+    rows = [
+        {"case": key, "status": "ok", "median_ms": medians[str(key["implementation"])]}
+        for key in cases
+    ]
+    table = {"schema": 1, "rows": tables.choice_rows({"attention": document(*rows)})}
+    monkeypatch.setattr(choice, "_MEASURED", choice.parse(table))
+    with choice.assume_arch("sm_90"):
+        for length, width in product((9, 129, 513, 2049), HEAD_DIMS):
+            taken = choice.fastest(
+                "rotary_attention", device=torch.device("cuda"), head_dim=width, length=length,
+                mask="causal", available=("triton", "sdpa-efficient", *NARROW, "attention"),
+            )  # fmt: skip
+            assert taken.name == "sdpa-cudnn" and taken.reason.startswith("measured on sm_90")
 
 
 def test_a_trial_goes_through_the_motions_and_goes_on(tmp_path: Path, capsys: Told) -> None:

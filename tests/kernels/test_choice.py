@@ -43,6 +43,18 @@ def test_without_measurements_a_rule_decides_and_says_so() -> None:
                    available=("sdpa", "blocked")).name == "blocked"  # fmt: skip
 
 
+def test_what_no_kernel_serves_alone_is_put_together_and_says_so() -> None:
+    def takes(device: torch.device, *fused: str) -> Choice:
+        return fastest("rotary_attention", device=device, head_dim=32, length=64, mask="causal",
+                       available=(*fused, "sdpa-flash", "attention"))  # fmt: skip
+
+    assert takes(CPU, "numba").name == "numba"
+    with assume_arch("sm_90"):
+        assert takes(GPU, "triton").name == "triton"
+        for device in (CPU, GPU):
+            assert takes(device) == ("attention", choice._COMPOSED)
+
+
 def test_the_fastest_that_can_serve_the_request_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     table = parse({"schema": 1, "rows": [row()]})
     monkeypatch.setattr(choice, "_MEASURED", table)

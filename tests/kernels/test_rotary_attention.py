@@ -15,18 +15,23 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend
 
 from adbench_kernels import (
     Implementation,
     ImplementationUnavailableError,
     Intervals,
     attention,
+    choice,
     rotary_attention,
     rotary_turns,
     rotate,
     strided_rotary_attention,
 )
+from adbench_kernels.choice import assume_arch
 from adbench_kernels.cpu import threads
+from adbench_kernels.interval_attention import sdpa
 from adbench_kernels.rotary_attention import cpu
 
 Definition = Callable[..., tuple[Tensor, Tensor]]
@@ -83,7 +88,7 @@ def test_the_vector_kernel_is_the_definition_with_its_gradient(shape: Shape, agr
     agree(actual[1], expected[1], error=GRADIENT_ERROR)
 
 
-@pytest.mark.parametrize("implementation", ["auto", "blocked", "sdpa-math"])
+@pytest.mark.parametrize("implementation", ["auto", "blocked", "sdpa-math", "sdpa-flash"])
 def test_turning_and_then_attending_is_the_same(
     implementation: Implementation, agree: Agree
 ) -> None:
@@ -130,6 +135,8 @@ def test_a_few_who_ask_get_what_they_get_among_all(
         ({"q": torch.zeros(1, 2, 1, 16).double()}, "q: must be torch.float32"),
         ({"kv": torch.zeros(1, 6, 3, 16)}, "kv: must be"),
         ({"query_stride": 0}, "query_stride: must be"),
+        ({"query_offset": 1.0}, "query_offset: must be a whole number"),
+        ({"q": None}, "q: must be a tensor"),
         ({"query_offset": 4}, "query_offset: the last of 2 queries"),
         ({"window": 0}, "window"),
         ({"implementation": "fast"}, "no implementation named 'fast'"),
@@ -332,8 +339,19 @@ def test_a_kernel_with_a_wrong_band_is_noticed(monkeypatch: pytest.MonkeyPatch) 
         ({"qkv": torch.zeros(1, 4, 3, 16, dtype=torch.int64)}, "floating"),
         ({"turns": torch.zeros(5, 2, 16)}, "turns: must be"),
         ({"turns": torch.zeros(4, 2, 16, dtype=torch.float64)}, "turns: must be"),
+        ({"qkv": torch.zeros(1, 4, 3, 16).to(torch.float8_e4m3fn)}, "qkv: must be floating"),
+        ({"qkv": [0.0]}, "qkv: must be a tensor"),
+        ({"turns": None}, "turns: must be a tensor"),
         ({"window": 0}, "window"),
+        ({"window": 1.5}, "window: must be a whole number"),
+        ({"window": "3"}, "window: must be a whole number"),
+        ({"scale": math.nan}, "scale: must be a finite number"),
+        ({"scale": 1e300}, "scale: must be at most"),
+        ({"dropout": 1.0}, "dropout: must be in"),
+        ({"dropout": math.nan, "implementation": "reference"}, "dropout: must be"),
         ({"implementation": "numba", "dropout": 0.1}, "no dropout"),
+        ({"implementation": "attention"}, "no implementation named 'attention'"),
+        ({"implementation": "fast", "qkv": torch.zeros(0, 4, 3, 16)}, "no implementation named"),
         ({"implementation": "fast"}, "no implementation named 'fast'"),
     ],
 )
@@ -351,3 +369,144 @@ def test_an_implementation_that_is_not_there_is_refused() -> None:
 def test_numba_is_loaded_when_it_is_needed_and_not_before() -> None:
     program = "import sys, adbench_kernels; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+MEASURED = {"triton": 3.0, "sdpa-cudnn": 1.0, "sdpa-flash": 2.0}
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """An sm_90 that is not there, where cuDNN was fastest at D 32; what SDPA is asked for."""
+    row = {
+        "op": "rotary_attention", "arch": "sm_90", "head_dim": 32, "length": "<=128",
+        "mask": "causal", "median_ms": MEASURED,
+    }  # fmt: skip
+    monkeypatch.setattr(choice, "_MEASURED", choice.parse({"schema": 1, "rows": [row]}))
+    seen: list[Any] = []
+
+    def ask(q: Tensor, k: Tensor, v: Tensor, span: Any, *, asked: Any, **_: Any) -> Tensor:
+        seen.append(asked)
+        return q
+
+    monkeypatch.setattr(sdpa, "attention", ask)
+    with assume_arch("sm_90"), FakeTensorMode():
+        yield seen
+
+
+def on_gpu(width: int = 32, dtype: torch.dtype = torch.bfloat16, **options: Any) -> None:
+    turns = torch.zeros(9, 2, width, device="cuda", dtype=torch.promote_types(dtype, torch.float32))
+    rotary_attention(torch.zeros(2, 9, 6, width, device="cuda", dtype=dtype), turns, **options)
+
+
+def test_auto_takes_torch_s_attention_where_that_was_measured_to_be_faster(gpu: list[Any]) -> None:
+    on_gpu()
+    (asked,) = gpu
+    assert asked[0] is SDPBackend.CUDNN_ATTENTION
+    # Should torch refuse it after all, another is asked, for nobody named cuDNN.
+    assert set(asked[1:]) == set(sdpa.BACKENDS.values()) - {SDPBackend.CUDNN_ATTENTION}
+
+
+def test_a_back_end_that_was_named_is_the_only_one_asked(gpu: list[Any]) -> None:
+    on_gpu(implementation="sdpa-flash")
+    on_gpu(implementation="sdpa-cudnn", window=3)
+    assert gpu == [[SDPBackend.FLASH_ATTENTION], [SDPBackend.CUDNN_ATTENTION]]
+    with pytest.raises(ValueError, match="implementation: 'sdpa-flash' knows no mask on a GPU"):
+        on_gpu(implementation="sdpa-flash", window=3)
+    with pytest.raises(ValueError, match="q: 'sdpa-cudnn' takes float16 and bfloat16"):
+        on_gpu(implementation="sdpa-cudnn", dtype=torch.float32)
+
+
+@pytest.mark.parametrize(
+    "options", [{"width": 64}, {"dtype": torch.float32}, {"dtype": torch.float64}]
+)
+def test_what_was_not_measured_is_left_to_attention(gpu: list[Any], options: Any) -> None:
+    on_gpu(**options)
+    assert gpu == [[]]  # without Triton: the back end that torch prefers
+
+
+def test_a_window_is_never_given_to_what_was_measured_without(gpu: list[Any]) -> None:
+    on_gpu(window=9)  # all of the row: plainly causal
+    assert gpu[0][0] is SDPBackend.CUDNN_ATTENTION
+    on_gpu(window=8)
+    assert gpu[1] == []
+
+
+def test_autocast_casts_what_is_turned_for_every_implementation(agree: Agree) -> None:
+    qkv, _, turns = (x.float() for x in draw(1, 20, 2, 16))
+    names: tuple[Implementation, ...] = ("auto", "reference", "blocked", "sdpa-math")
+    for name in names:
+        with torch.autocast("cpu", torch.bfloat16):
+            out = rotary_attention(qkv, turns, implementation=name)
+            assert rotary_attention(qkv.double(), turns.double()).dtype is torch.float64
+        assert out.dtype is torch.bfloat16
+        agree(out, rotary_attention(qkv, turns), error=0.05)
+
+
+def test_nobody_who_asks_and_no_token_have_gradients_of_zero() -> None:
+    kv, turns = torch.ones(2, 4, 2, 16, requires_grad=True), torch.zeros(4, 2, 16)
+    q = torch.ones(2, 0, 1, 16, requires_grad=True)
+    out = strided_rotary_attention(q, kv, turns, query_offset=0, query_stride=2)
+    dq, dkv = torch.autograd.grad(out.sum(), (q, kv))
+    assert out.shape == dq.shape == (2, 0, 1, 16)
+    assert (dkv == 0).all()
+    empty = torch.ones(2, 0, 3, 16, requires_grad=True)
+    out = rotary_attention(empty, turns[:0])
+    assert torch.autograd.grad(out.sum(), empty)[0].shape == empty.shape
+
+
+def test_nan_is_not_lost_on_the_way() -> None:
+    for part in range(3):
+        qkv, _, turns = (x.float() for x in draw(1, 40, 3, 16))
+        qkv[0, 20, part, 5] = math.nan
+        seen = [
+            rotary_attention(qkv, turns, window=8, implementation=name).isnan()
+            for name in ("reference", "numba")
+        ]
+        assert seen[0].any()
+        assert torch.equal(*seen)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_torch_s_default_dtype_is_the_user_s_to_choose(dtype: torch.dtype, agree: Agree) -> None:
+    inputs = draw(1, 20, 1, 16)
+    expected = run(*inputs, torch.float32, implementation="numba")
+    torch.set_default_dtype(dtype)
+    try:
+        actual = run(*inputs, torch.float32, implementation="numba")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for a, b in zip(actual, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_derivatives_that_there_are_not_are_refused() -> None:
+    qkv, _, turns = (x.float() for x in draw(1, 20, 1, 16))
+    with pytest.raises(RuntimeError, match="'numba' has no derivative in forward mode"):
+        torch.func.jvp(lambda x: rotary_attention(x, turns), (qkv,), (qkv,))
+    out = rotary_attention(qkv.requires_grad_(), turns, implementation="numba")
+    (slope,) = torch.autograd.grad(out.sum(), qkv, create_graph=True)
+    with pytest.raises(RuntimeError, match="'numba' has no second derivative"):
+        torch.autograd.grad(slope.sum(), qkv)
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("positions", lambda: rotary_turns([0, 1], 4, torch.float32)),  # type: ignore[arg-type]
+        ("positions", lambda: rotary_turns(torch.ones(3, dtype=torch.bool), 4, torch.float32)),
+        ("head_dim", lambda: rotary_turns(torch.arange(3), 5, torch.float32)),
+        ("head_dim", lambda: rotary_turns(torch.arange(3), 0, torch.float32)),
+        ("head_dim", lambda: rotary_turns(torch.arange(3), -2, torch.float32)),
+        ("dtype", lambda: rotary_turns(torch.arange(3), 4, torch.int32)),
+        ("longest_wave", lambda: rotary_turns(torch.arange(3), 4, torch.float32, longest_wave=0)),
+        ("x", lambda: rotate(torch.ones(3, 2, 4, dtype=torch.int32), torch.zeros(3, 2, 4))),
+        ("x", lambda: rotate(torch.ones(3, 2, 5), torch.zeros(3, 2, 5))),
+        ("turns", lambda: rotate(torch.ones(3, 2, 4), torch.zeros(1, 2, 4))),
+        ("turns", lambda: rotate(torch.ones(3, 2, 4), torch.zeros(3, 2, 6))),
+        ("turns", lambda: rotate(torch.ones(3, 2, 4), torch.zeros(4))),
+        ("turns", lambda: rotate(torch.ones(3, 2, 4), torch.zeros(3, 2, 4, device="meta"))),
+    ],
+)
+def test_turns_that_make_no_sense_are_refused(argument: str, call: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=f"^{argument}: "):
+        call()

@@ -153,13 +153,14 @@ def _exp2_coefficients() -> list[float]:
 
 @intrinsic
 def exp2(typing, a):
-    """2 ** a for a <= 127; below -126 it stays at 2 ** -126."""
+    """2 ** a for a <= 127; below -126 it stays at 2 ** -126; NaN stays NaN."""
     highest, *rest = _exp2_coefficients()
 
     def code(context, builder, signature, values):
         (x,) = values
         lowest = constant(-126.0)
-        x = builder.select(builder.fcmp_ordered(">", x, lowest), x, lowest)
+        # Asked this way round NaN stays NaN: it is not below anything.
+        x = builder.select(builder.fcmp_ordered("<", x, lowest), lowest, x)
         whole = call(builder, "rint", x)
         part = builder.fsub(x, whole)
         power = constant(highest)

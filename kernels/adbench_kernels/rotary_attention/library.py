@@ -33,8 +33,8 @@ def _forward(qkv: Tensor, turns: Tensor, window: int, scale: float) -> tuple[Ten
 
     batch, length, triple, width = qkv.shape
     heads = triple // 3
-    out = torch.empty(batch, length, heads, width)
-    lse = torch.empty(batch, heads, length)
+    out = qkv.new_empty(batch, length, heads, width)
+    lse = qkv.new_empty(batch, heads, length)
     arrays = [_flat(x) for x in (qkv, turns, out, lse)]
 
     def work(first: int, end: int) -> None:
@@ -58,7 +58,7 @@ def _backward(
 
     batch, length, triple, width = qkv.shape
     heads = triple // 3
-    grad_qkv = torch.empty(qkv.shape)
+    grad_qkv = qkv.new_empty(qkv.shape)
     arrays = [_flat(x) for x in (qkv, turns, out, lse, grad_out, grad_qkv)]
 
     def work(first: int, end: int) -> None:
@@ -100,8 +100,15 @@ def _derive(ctx: Any, grad_out: Tensor | None, _grad_lse: Tensor | None) -> tupl
     return grad, None, None, None
 
 
+def _twice(ctx: Any, *_: Tensor | None) -> tuple[Any, ...]:
+    raise RuntimeError(
+        "rotary_attention: 'numba' has no second derivative; use implementation='sdpa-math'"
+    )
+
+
 torch.library.register_fake("adbench::rotary_attention_cpu", _forward_shapes)
 torch.library.register_fake("adbench::rotary_attention_cpu_backward", _backward_shapes)
 torch.library.register_autograd(
     "adbench::rotary_attention_cpu", _derive, setup_context=_setup_context
 )
+torch.library.register_autograd("adbench::rotary_attention_cpu_backward", _twice)

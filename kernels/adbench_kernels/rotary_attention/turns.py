@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adbench_kernels.arguments import FLOATING, check_floating, check_tensor, real, whole
+
 LONGEST_WAVE = 10_000.0
 
 
@@ -23,11 +25,24 @@ def rotary_turns(
     a sequence grows.
 
     Args:
-        positions: integers [...].
+        positions: integers [...]; fractions of a position are taken as such.
         head_dim: D, even.
-        dtype: of the result.
-        longest_wave: the slowest pair turns by 1 / this a position, nearly.
+        dtype: of the result, floating.
+        longest_wave: above 0; the slowest pair turns by 1 / this a position, nearly.
+
+    Raises:
+        ValueError: names the argument.
     """
+    check_tensor("positions", positions)
+    if positions.is_complex() or positions.dtype == torch.bool:
+        raise ValueError(f"positions: must be integers; got {positions.dtype}")
+    head_dim = whole("head_dim", head_dim, least=2)
+    if head_dim % 2:
+        raise ValueError(f"head_dim: pairs are turned, so it must be even; got {head_dim}")
+    if dtype not in FLOATING:
+        raise ValueError(f"dtype: must be floating; got {dtype}")
+    if real("longest_wave", longest_wave) <= 0:
+        raise ValueError(f"longest_wave: must be above 0; got {longest_wave}")
     half = head_dim // 2
     share = torch.arange(half, device=positions.device, dtype=torch.float64) / half
     angles = positions[..., None].double() * longest_wave**-share
@@ -40,9 +55,22 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """Turn vectors: (a, b) -> (a cos - b sin, b cos + a sin), [..., T, H, D] in x's dtype.
 
     Args:
-        x: [..., T, H, D].
-        turns: [..., T, 2, D], of `rotary_turns`.
+        x: floating [..., T, H, D], D even.
+        turns: [..., T, 2, D], of `rotary_turns`; leading dimensions are broadcast.
+
+    Raises:
+        ValueError: names the argument.
     """
+    check_floating("x", x)
+    check_floating("turns", turns)
+    if x.ndim < 3 or x.shape[-1] % 2:
+        raise ValueError(f"x: must be [..., T, H, D], D even; got {list(x.shape)}")
+    expected = (x.shape[-3], 2, x.shape[-1])
+    if turns.shape[-3:] != expected or turns.device != x.device:
+        raise ValueError(
+            f"turns: must be [..., T, 2, D] = [..., {', '.join(map(str, expected))}] on "
+            f"{x.device}; got {list(turns.shape)} on {turns.device}"
+        )
     cos, signed_sin = turns.unsqueeze(-3).unbind(-2)  # [..., T, 1, D]
     swapped: Tensor = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)  # type: ignore[no-untyped-call]
     return (x * cos + swapped * signed_sin).to(x.dtype)

@@ -227,6 +227,16 @@ def test_large_scores_do_not_overflow() -> None:
     assert math.isfinite(float(out.abs().sum()) + float(grad.abs().sum()))
 
 
+def test_tangents_are_refused_where_they_would_be_dropped() -> None:
+    qkv, turns = numbers(1, 9, 3, 16, seed=0), rotary_turns(torch.arange(9), 16, torch.float32)
+
+    def run(x: Tensor) -> Tensor:
+        return rotary_attention(x, turns, implementation="triton")
+
+    with pytest.raises(RuntimeError, match="'triton' has no derivative in forward mode"):
+        torch.func.jvp(run, (qkv,), (qkv,))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
