@@ -5,7 +5,9 @@ B lanes, n new tokens a step, C slots, W window, H query heads, G key heads, D h
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -257,6 +259,12 @@ def test_a_planted_fault_is_caught(fault: str, draw: Draw, agree: Agree) -> None
         ("key_heads", lambda: RingCache(2, 4, 0, 8)),
         ("head_dim", lambda: RingCache(2, 4, 2, 0)),
         ("dtype", lambda: RingCache(2, 4, 2, 8, torch.int64)),
+        ("dtype", lambda: RingCache(2, 4, 2, 8, torch.float8_e4m3fn)),
+        ("lanes", lambda: RingCache(1.5, 4, 2, 8)),  # type: ignore[arg-type]
+        ("capacity", lambda: RingCache(2, 1 << 62, 2, 8)),
+        ("device", lambda: RingCache(2, 4, 2, 8, device="gpu")),
+        ("device", lambda: RingState(2, 4, "cuda:99")),
+        ("state", lambda: RingCache(2, 4, 2, 8, state=RingState(2, 4, "meta"))),
         ("layout", lambda: RingCache(2, 4, 2, 8, layout="rows")),  # type: ignore[arg-type]
         ("state", lambda: RingCache(2, 4, 2, 8, state=RingState(3, 4))),
         ("k", lambda: append(k=torch.zeros(2, 1, 3, 8))),
@@ -266,6 +274,24 @@ def test_a_planted_fault_is_caught(fault: str, draw: Draw, agree: Agree) -> None
         ("reset", lambda: append(reset=torch.ones(3, dtype=torch.bool))),
         ("step", lambda: append(count=torch.ones(2), step=RingState(2, 4).advance(1))),
         ("step", lambda: append(step=RingState(2, 4).advance(2))),
+        ("step", lambda: append(step=RingState(3, 4).advance(1))),
+        ("step", lambda: append(step=RingState(2, 5).advance(1))),
+        ("step", lambda: append(step=RingState(2, 4, "meta").advance(1))),
+        ("step", lambda: append(step=3)),
+        ("step", lambda: attend(step=3)),
+        ("step", lambda: attend(step=RingState(3, 4).advance(1))),
+        ("k", lambda: append(k=[0.0])),
+        ("q", lambda: attend(q=None)),
+        ("q", lambda: attend(q=torch.zeros(2, 1, 0, 8))),
+        ("count", lambda: append(count=torch.tensor([2, 1]))),
+        ("count", lambda: append(count=torch.tensor([-1, 1]))),
+        ("count", lambda: append(count=[1, 1])),
+        ("count", lambda: append(count=torch.ones(2, dtype=torch.complex64))),
+        ("count", lambda: attend(count=torch.tensor([2, 1]))),
+        ("reset", lambda: append(reset=[True, False])),
+        ("window", lambda: attend(window=1.5)),
+        ("window", lambda: attend(window=None)),
+        ("scale", lambda: attend(scale=float("nan"))),
         ("cache", lambda: attend(RingCache(2, 4, 2, 8))),
         ("q", lambda: attend(q=torch.zeros(2, 1, 3, 8))),
         ("q", lambda: attend(q=torch.zeros(2, 2, 2, 8))),
@@ -350,3 +376,91 @@ def test_without_numba_auto_is_the_reference_and_numba_says_what_to_install(
     assert (ring_attention(torch.zeros(2, 1, 2, 16), cache, window=4) == 0).all()
     with pytest.raises(ImplementationUnavailableError, match="pip install numba"):
         attend(implementation="numba")
+
+
+def test_a_count_nobody_may_look_at_is_kept_within_its_bounds() -> None:
+    """On a GPU, or traced: what is outside would be read past the end of what there is."""
+    state = RingState(3, 8)
+
+    def advance(count: Tensor) -> Tensor:
+        return state.advance(2, count=count).length
+
+    traced = torch.compile(advance, backend="eager")
+    assert traced(torch.tensor([-1, 1, 5])).tolist() == [0, 1, 2]
+
+
+def test_a_refused_append_leaves_the_ring_as_it_was() -> None:
+    cache = RingCache(2, 4, 2, 8)
+    for count in (torch.tensor([-1, 1]), torch.tensor([0, 2])):
+        with pytest.raises(ValueError, match=r"^count: must be 0 to 1, .*; got "):
+            ring_append(cache, torch.ones(2, 1, 2, 8), torch.ones(2, 1, 2, 8), count=count)
+    assert cache.last_step is None
+    assert cache.state.length.tolist() == [0, 0]
+    assert not cache.keys.any()
+
+
+@pytest.mark.parametrize("width", [8, 16])  # the definition, and the kernel for CPUs
+def test_only_those_who_ask_are_answered(width: int, draw: Draw) -> None:
+    cache = RingCache(3, 4, 2, width)
+    q, k, v = (draw(3, 2, 2, width, dtype=torch.float32) for _ in range(3))
+    ring_append(cache, k, v, count=torch.tensor([2, 2, 1]))
+    every = ring_attention(q, cache, window=2)
+    some = ring_attention(q, cache, window=2, count=torch.tensor([2, 1, 2]))
+    assert torch.equal(some[0], every[0])
+    assert torch.equal(some[1, 0], every[1, 0]) and not some[1, 1].any()
+    assert torch.equal(some[2], every[2]) and not some[2, 1].any()
+
+
+def test_nan_is_not_lost_on_the_way(draw: Draw) -> None:
+    for part in range(3):
+        given = [draw(2, 1, 2, 16, dtype=torch.float32) for _ in range(3)]
+        given[part][1, 0, 1, 3] = torch.nan
+        q, k, v = given
+        seen = []
+        for name in ("reference", "numba"):
+            cache = RingCache(2, 4, 2, 16)
+            ring_append(cache, k, v)
+            out = ring_attention(q, cache, window=3, implementation=name)
+            seen.append(out.isnan())
+        assert seen[0].any()
+        assert torch.equal(*seen)
+
+
+def test_torch_s_defaults_are_the_user_s_to_choose(draw: Draw) -> None:
+    q, k, v = (draw(2, 1, 2, 16, dtype=torch.float32) for _ in range(3))
+
+    def attended() -> Tensor:
+        cache = RingCache(2, 4, 2, 16)
+        ring_append(cache, k, v)
+        return ring_attention(q, cache, window=3, implementation="numba")
+
+    expected = attended()
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        actual = attended()
+    finally:
+        torch.set_default_device("cpu")
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(actual, expected)
+
+
+def test_gradients_of_what_was_appended_reach_it_or_are_refused(draw: Draw) -> None:
+    q, k, v = (draw(2, 1, 2, 16, dtype=torch.float32) for _ in range(3))
+    cache = RingCache(2, 4, 2, 16)
+    ring_append(cache, k.requires_grad_(), v.requires_grad_())
+    out = ring_attention(q, cache, window=3)
+    assert (torch.autograd.grad(out.sum(), v)[0] == 1).all()  # it saw that token alone
+    with pytest.raises(ValueError, match="requires_grad True"):
+        ring_attention(q, cache, window=3, implementation="numba")
+
+
+def test_a_copy_goes_its_own_way(draw: Draw) -> None:
+    q, k, v = (draw(2, 1, 2, 16, dtype=torch.float32) for _ in range(3))
+    cache = RingCache(2, 4, 2, 16)
+    ring_append(cache, k, v)
+    for copy in (deepcopy(cache), pickle.loads(pickle.dumps(cache))):
+        assert torch.equal(ring_attention(q, copy, window=3), ring_attention(q, cache, window=3))
+        ring_append(copy, v, k)
+        assert copy.state.length.tolist() == [2, 2]
+        assert cache.state.length.tolist() == [1, 1]

@@ -6,7 +6,9 @@ hidden width.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +36,10 @@ FLOAT32_ERROR = 2e-5
 
 GELU_ERROR = 4e-7
 """Relative to max(1, |x|): six roundings of 6e-8, and a polynomial that is off by 2e-8."""
+
+
+HIDDEN = torch.zeros(48, 32)
+"""A weight that fits."""
 
 
 @dataclass(frozen=True)
@@ -300,6 +306,23 @@ def test_gradients_go_through_the_definition_and_numba_refuses_them() -> None:
         ("blocks: qkv", lambda: Shape(head_dim=48).step(blocks=Shape().blocks(torch.float32))),
         ("blocks: qkv", lambda: Shape().step(blocks=_with(qkv=torch.zeros(40, 32)))),
         ("blocks: hidden_out", lambda: Shape().step(blocks=_with(hidden_out=torch.zeros(32, 1)))),
+        ("blocks: must be BlockWeights", lambda: Shape().step(blocks=[(1, 2), (3, 4)])),
+        ("blocks: hidden_in", lambda: Shape().step(blocks=_with(hidden_in=None))),
+        ("blocks: hidden_in", lambda: Shape().step(blocks=_with(hidden_in=HIDDEN.int()))),
+        ("blocks: hidden_in", lambda: Shape().step(blocks=_with(hidden_in=HIDDEN.double()))),
+        ("blocks: hidden_in", lambda: Shape().step(blocks=_with(hidden_in=HIDDEN.to("meta")))),
+        ("blocks: the stream", lambda: Shape().step(blocks=_with(qkv=torch.zeros(96, 0)))),
+        ("blocks: the stream", lambda: Shape().step(blocks=_with(hidden_in=HIDDEN[:0]))),
+        ("caches", lambda: Shape().step(caches=_one_ring() * 2)),
+        ("caches", lambda: Shape().step(caches=_of_two_types())),
+        ("window", lambda: Shape().step(window=1.5)),
+        ("scale", lambda: Shape().step(scale=float("inf"))),
+        ("epsilon", lambda: Shape().step(epsilon=0.0)),
+        ("epsilon", lambda: Shape().step(epsilon=float("nan"))),
+        ("x", lambda: _call(x=None)),
+        ("x", lambda: _call(x=torch.zeros(5, 1, 32, dtype=torch.float64))),
+        ("step", lambda: _call(step=None)),
+        ("step", lambda: _call(step=RingState(5, 7, "meta").advance(1))),
         ("window", lambda: Shape().step(window=8)),
         ("window", lambda: Shape().step(window=0)),
         ("implementation", lambda: Shape(hidden=40).step(implementation="numba")),
@@ -322,18 +345,25 @@ def _one_ring() -> list[RingCache]:
     return Shape().rings(torch.float32, layers=1)
 
 
-def _with(**changes: Tensor) -> list[BlockWeights[Tensor]]:
+def _of_two_types() -> list[RingCache]:
+    one = _one_ring()
+    return [*one, RingCache(5, 7, 2, 16, torch.float64, state=one[0].state)]
+
+
+def _with(**changes: Any) -> list[BlockWeights[Tensor]]:
     return [block._replace(**changes) for block in Shape().blocks(torch.float32)]
 
 
 def _call(**changes: Any) -> Tensor:
-    stack = Shape().step()
-    given = {
+    stack: Any = Shape().step()
+    given: dict[str, Any] = {
+        "x": torch.zeros(5, 1, 32),
         "turns": torch.zeros(5, 1, 2, 16),
         "step": stack.caches[0].state.advance(1),
         **changes,
     }
-    return stack(torch.zeros(5, 1, 32), **given)
+    out: Tensor = stack(**given)
+    return out
 
 
 def test_what_cannot_run_here_raises() -> None:
@@ -375,3 +405,33 @@ def test_the_vector_gelu_is_torch_s() -> None:
     right = F.gelu(x.double())
     worst = ((torch.from_numpy(ours).double() - right).abs() / x.double().abs().clamp(min=1)).max()
     assert worst < GELU_ERROR, f"off by {worst:.2g}"
+
+
+@pytest.mark.parametrize("where", BlockWeights._fields)
+def test_nan_is_not_lost_on_the_way(where: str) -> None:
+    """A model that has diverged must not look as if it had not."""
+    shape = Shape(num_new=2, capacity=8)
+    seen = []
+    for name in ("reference", "numba"):
+        blocks = shape.blocks(torch.float32)
+        getattr(blocks[1], where).view(-1)[0] = torch.nan
+        stack = shape.step(blocks=blocks, implementation=name)
+        x = torch.randn(5, 2, 32, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            step = stack.caches[0].state.advance(2)
+            turns = rotary_turns(torch.arange(2).expand(5, 2), 16, torch.float32)
+            seen.append(stack(x, turns=turns, step=step).isnan())
+    assert seen[0].any()
+    assert torch.equal(*seen)
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    shape = Shape()
+    stack, x = shape.step(implementation="numba"), torch.ones(5, 1, 32)
+    take(stack, x)
+    for copy in (deepcopy(stack), pickle.loads(pickle.dumps(stack))):
+        assert copy.caches[0].state is copy.caches[1].state is not stack.caches[0].state
+        before = [cache.keys.clone() for cache in stack.caches]
+        first = take(copy, x)
+        assert all(torch.equal(a, b.keys) for a, b in zip(before, stack.caches, strict=True))
+        assert torch.equal(first, take(deepcopy(stack), x))

@@ -7,10 +7,10 @@ through tokens like this equals one pass of `attention` over all tokens since a 
 
 from __future__ import annotations
 
-import math
-
+import torch
 from torch import Tensor
 
+from adbench_kernels.arguments import check_tensor, refuse_forward_mode, scale_of, whole
 from adbench_kernels.choice import Implementation
 from adbench_kernels.ring_cache import library, reference, serve
 from adbench_kernels.ring_cache.cache import RingCache
@@ -40,7 +40,7 @@ def ring_append(
         cache: of this layer.
         k: keys of n new tokens, [B, n, G, D].
         v: values, [B, n, G, D].
-        count: how many of the n are real, integers [B]; the first `count` are; none: all.
+        count: how many of the n are real, integers [B], 0 to n; the first `count` are; none: all.
         reset: lanes that first forget all they hold, bool [B]; none: no lane.
         step: what the shared state said; excludes `count` and `reset`.
         turns: rotary turns of the keys, [B, n, 2, D], of `rotary_turns`; none: k is kept as it is.
@@ -56,6 +56,7 @@ def ring_append(
     """
     lanes, key_heads, width = cache.lanes, cache.key_heads, cache.head_dim
     for name, x in (("k", k), ("v", v)):
+        check_tensor(name, x)
         if x.ndim != 4 or (x.shape[0], x.shape[2], x.shape[3]) != (lanes, key_heads, width):
             raise ValueError(
                 f"{name}: must be [B={lanes}, n, G={key_heads}, D={width}]; got {list(x.shape)}"
@@ -69,9 +70,12 @@ def ring_append(
         step = cache.state.advance(k.shape[1], count=count, reset=reset)
     elif count is not None or reset is not None:
         raise ValueError("step: count and reset were given to RingState.advance; leave them out")
-    elif step.num_new != k.shape[1]:
-        raise ValueError(f"step: made for {step.num_new} new tokens; k has {k.shape[1]}")
+    else:
+        serve.check_step(step, cache)
+        if step.num_new != k.shape[1]:
+            raise ValueError(f"step: made for {step.num_new} new tokens; k has {k.shape[1]}")
     if chosen == "triton":
+        refuse_forward_mode("ring_append", chosen, k, v)
         library.ring_append_triton(cache.keys, cache.values, k, v, step.length, step.count, turns)
         cache.last_step = step
     else:
@@ -96,7 +100,7 @@ def ring_attention(
         q: queries of the n tokens that `ring_append` took last, [B, n, H, D].
         cache: of this layer.
         window: W, tokens in view, the query's own included; W + n - 1 <= C.
-        count: how many of the n are real, as given to `ring_append`; none: take it from there.
+        count: how many of the n ask, integers [B], 0 to n; none: those that are real. Others get 0.
         step: what `ring_append` returned; none: its last.
         scale: multiplies the scores; none: 1 / sqrt(D).
         turns: rotary turns of the queries, [B, n, 2, D], of `rotary_turns`; none: they are taken
@@ -113,34 +117,41 @@ def ring_attention(
         ImplementationUnavailableError: that implementation cannot run here.
     """
     lanes, key_heads, width = cache.lanes, cache.key_heads, cache.head_dim
-    if q.ndim != 4 or (q.shape[0], q.shape[3]) != (lanes, width) or q.shape[2] % key_heads:
+    check_tensor("q", q)
+    heads = q.shape[2] if q.ndim == 4 else 0
+    if heads == 0 or (q.shape[0], q.shape[3]) != (lanes, width) or heads % key_heads:
         raise ValueError(
             f"q: must be [B={lanes}, n, H = a multiple of {key_heads}, D={width}]; "
             f"got {list(q.shape)}"
         )
     serve.check_floating("q", q, cache)
     serve.check_turns(turns, q)
-    step = step or cache.last_step
+    step = cache.last_step if step is None else step
     if step is None:
         raise ValueError("cache: nothing was appended yet; call ring_append first")
+    serve.check_step(step, cache)
     if step.num_new != q.shape[1]:
         raise ValueError(f"q: {q.shape[1]} queries, but {step.num_new} tokens were appended")
-    if not 1 <= window <= cache.capacity - step.num_new + 1:
+    window = whole("window", window, least=1)
+    if window > cache.capacity - step.num_new + 1:
         raise ValueError(
             f"window: {step.num_new} new tokens in a ring of {cache.capacity} leave a window of "
             f"1 to {cache.capacity - step.num_new + 1}; got {window}"
         )
-    if count is not None and count.shape != (lanes,):
-        raise ValueError(f"count: must be [{lanes}]; got {list(count.shape)}")
-    factor = 1.0 / math.sqrt(width) if scale is None else scale
+    asking = None if count is None else cache.state.checked_count(count, step.num_new)
+    factor = scale_of(scale, width)
     chosen = serve.choose_attention(implementation, q, cache)
+    if chosen != "reference":
+        refuse_forward_mode("ring_attention", chosen, q)
     if chosen == "triton":
         out: Tensor = library.ring_attention_triton(
             q, cache.keys, cache.values, step.length, step.count, window, factor, turns
         )
+    else:
+        q = q if turns is None else rotate(q, turns)
+        attend = serve.attend_with_numba if chosen == "numba" else reference.ring_attention
+        out = attend(q, cache, step, window, factor)
+    if asking is None:
         return out
-    if turns is not None:
-        q = rotate(q, turns)
-    if chosen == "numba":
-        return serve.attend_with_numba(q, cache, step, window, factor)
-    return reference.ring_attention(q, cache, step, window, factor)
+    asks = torch.arange(step.num_new, device=q.device) < asking[:, None]
+    return torch.where(asks[:, :, None, None], out, out.new_zeros(()))

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from adbench_kernels.arguments import FLOATING, usable_device, whole
 from adbench_kernels.ring_cache.state import RingState, RingStep
 from adbench_kernels.ring_cache.storage import LAYOUTS, STORAGE, Layout
 
@@ -22,7 +23,7 @@ class RingCache:
         capacity: C.
         key_heads: G.
         head_dim: D.
-        dtype: of keys and values.
+        dtype: of keys and values; float64, float32, float16 or bfloat16.
         device: where they live.
         state: bookkeeping shared with other layers; none: one of its own.
         layout: how slots lie in memory. "slots" is [B, G, C, D], what "triton" reads; "blocks" is
@@ -51,13 +52,14 @@ class RingCache:
         state: RingState | None = None,
         layout: Literal["auto"] | Layout = "auto",
     ) -> None:
-        for name, value in (("key_heads", key_heads), ("head_dim", head_dim)):
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1; got {value}")
-        if not dtype.is_floating_point:
-            raise ValueError(f"dtype: must be floating; got {dtype}")
+        key_heads = whole("key_heads", key_heads, least=1)
+        head_dim = whole("head_dim", head_dim, least=1)
+        if dtype not in FLOATING:
+            known = ", ".join(str(dtype) for dtype in FLOATING)
+            raise ValueError(f"dtype: must be floating ({known}); got {dtype}")
+        device = usable_device(device)
         if layout == "auto":
-            layout = "blocks" if torch.device(device).type == "cpu" else "slots"
+            layout = "blocks" if device.type == "cpu" else "slots"
         if layout not in LAYOUTS:
             raise ValueError(f"layout: must be auto, {' or '.join(LAYOUTS)}; got {layout!r}")
         if state is None:
@@ -67,11 +69,15 @@ class RingCache:
                 f"state: made for {state.lanes} lanes of capacity {state.capacity}; "
                 f"got {lanes} of {capacity}"
             )
+        if state.length.device != device:
+            raise ValueError(f"state: must be on {device}, as the cache; got {state.length.device}")
         self.state = state
         self.layout: Layout = layout
         self.key_heads, self.head_dim = key_heads, head_dim
         self.last_step: RingStep | None = None
-        self._storage = STORAGE[layout](lanes, capacity, key_heads, head_dim, dtype, device)
+        self._storage = STORAGE[layout](
+            state.lanes, state.capacity, key_heads, head_dim, dtype, device
+        )
 
     @property
     def keys(self) -> Tensor:

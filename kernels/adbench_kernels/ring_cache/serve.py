@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adbench_kernels import arguments
 from adbench_kernels.choice import Implementation, fastest, installed, require, runs_triton
 from adbench_kernels.ring_cache.cache import RingCache
 from adbench_kernels.ring_cache.state import RingStep
@@ -16,6 +17,7 @@ from adbench_kernels.ring_cache.state import RingStep
 _APPEND = {"reference": None, "triton": None}
 _ATTENTION = {"reference": None, "numba": None, "triton": None}
 
+_NO_GRAD = "use torch.no_grad() or implementation='reference'"
 _LANES = 16  # float32 numbers that the CPU kernel takes at once
 _TRITON_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _WIDEST = 128
@@ -23,8 +25,7 @@ _WIDEST = 128
 
 def check_floating(name: str, x: Tensor, cache: RingCache) -> None:
     """Refuse what is not floating or lies elsewhere than the cache."""
-    if not x.is_floating_point():
-        raise ValueError(f"{name}: must be floating; got {x.dtype}")
+    arguments.check_floating(name, x)
     if x.device != cache.keys.device:
         raise ValueError(f"{name}: must be on {cache.keys.device}, as the cache; got {x.device}")
 
@@ -33,10 +34,11 @@ def check_turns(turns: Tensor | None, x: Tensor) -> None:
     """Refuse turns that do not belong to x [B, n, heads, D]."""
     if turns is None:
         return
+    arguments.check_floating("turns", turns)
     lanes, new, _, width = x.shape
     if width % 2:
         raise ValueError(f"turns: pairs are turned, so D must be even; got {width}")
-    if turns.shape != (lanes, new, 2, width) or not turns.is_floating_point():
+    if turns.shape != (lanes, new, 2, width):
         raise ValueError(
             f"turns: must be floating [B={lanes}, n={new}, 2, D={width}]; "
             f"got {turns.dtype} {list(turns.shape)}"
@@ -45,9 +47,25 @@ def check_turns(turns: Tensor | None, x: Tensor) -> None:
         raise ValueError(f"turns: must be on {x.device}; got {turns.device}")
 
 
+def check_step(step: object, cache: RingCache) -> None:
+    """Refuse a step that is not one of such lanes."""
+    if not isinstance(step, RingStep):
+        raise ValueError(f"step: must be what RingState.advance returns; got {type(step).__name__}")
+    if (len(step.length), step.capacity) != (cache.lanes, cache.capacity):
+        raise ValueError(
+            f"step: of a state of {len(step.length)} lanes and capacity {step.capacity}; the cache "
+            f"has {cache.lanes} and {cache.capacity}"
+        )
+    if step.length.device != cache.keys.device:
+        raise ValueError(f"step: must be on {cache.keys.device}; got {step.length.device}")
+
+
 def choose_append(asked: Implementation, k: Tensor, v: Tensor, cache: RingCache) -> str:
     """The implementation that appends k and v."""
     misfit = _triton_misfit({"k": k, "v": v}, cache)
+    if misfit is None and torch.is_grad_enabled():
+        grown = next((n for n, x in (("k", k), ("v", v)) if x.requires_grad), None)
+        misfit = None if grown is None else f"{grown}: 'triton' has no gradient; {_NO_GRAD}"
     if asked == "auto":
         fits = k.device.type == "cuda" and misfit is None and runs_triton(k.device)
         return _fastest("ring_append", k, cache, ["triton"] if fits else [])
@@ -59,7 +77,8 @@ def choose_append(asked: Implementation, k: Tensor, v: Tensor, cache: RingCache)
 
 def choose_attention(asked: Implementation, q: Tensor, cache: RingCache) -> str:
     """The implementation that attends to q."""
-    differentiated = q.requires_grad and torch.is_grad_enabled()
+    inputs = (q, cache.keys, cache.values)
+    differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
     numba_fits = (
         q.device.type == "cpu"
         and cache.layout == "blocks"
@@ -83,7 +102,7 @@ def choose_attention(asked: Implementation, q: Tensor, cache: RingCache) -> str:
             f"implementation: 'numba' takes float32 on the CPU, head widths that are multiples of "
             f"{_LANES}, a cache with layout 'blocks' and no gradients; got {q.dtype} on "
             f"{q.device}, width {cache.head_dim}, layout {cache.layout!r}, requires_grad "
-            f"{q.requires_grad}"
+            f"{differentiated}"
         )
     return asked
 
@@ -119,7 +138,7 @@ def _query_misfit(q: Tensor, cache: RingCache, differentiated: bool) -> str | No
     if q.dtype != cache.keys.dtype:
         return f"q: 'triton' takes the cache's dtype {cache.keys.dtype}; got {q.dtype}"
     if differentiated:
-        return "q: 'triton' has no gradient here; got requires_grad True"
+        return f"q: 'triton' has no gradient; {_NO_GRAD}"
     return None
 
 
@@ -132,7 +151,7 @@ def attend_with_numba(
 
     lanes, queries, heads, width = q.shape
     key_heads, blocks = cache.keys.shape[1:3]
-    out = torch.empty(q.shape)
+    out = torch.empty(q.shape, dtype=torch.float32, device="cpu")  # whatever torch's defaults are
     q = q.detach().contiguous()
     arrays = [
         x.view(-1).numpy() for x in (q, cache.keys, cache.values, step.length, step.count, out)

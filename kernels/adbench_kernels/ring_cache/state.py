@@ -12,6 +12,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from adbench_kernels.arguments import check_tensor, usable_device, whole
+
+MOST_SLOTS = 1 << 30
+"""Kernels count slots in 32 bits."""
+
 SLOT_BLOCK = 16
 """Slots that a CPU kernel reads at once: a cache line of float32."""
 
@@ -90,17 +95,26 @@ class RingStep:
 class RingState:
     """How many tokens each lane has seen since its reset; one for all layers of a model.
 
+    Args:
+        lanes: B.
+        capacity: C.
+        device: where the numbers live.
+
     Attributes:
         length: int64 [B]; always the same memory, so that a CUDA graph may be replayed over it.
         capacity: C.
+
+    Raises:
+        ValueError: names the argument.
     """
 
     def __init__(self, lanes: int, capacity: int, device: torch.device | str = "cpu") -> None:
-        for name, value in (("lanes", lanes), ("capacity", capacity)):
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1; got {value}")
-        self.length = torch.zeros(lanes, dtype=torch.int64, device=device)
-        self.capacity = capacity
+        lanes = whole("lanes", lanes, least=1)
+        self.capacity = whole("capacity", capacity, least=1)
+        if self.capacity > MOST_SLOTS:
+            raise ValueError(f"capacity: must be at most {MOST_SLOTS} slots; got {capacity}")
+        where = usable_device(device)
+        self.length = torch.zeros(lanes, dtype=torch.int64, device=where)
 
     @property
     def lanes(self) -> int:
@@ -110,11 +124,12 @@ class RingState:
     def advance(
         self, num_new: int, *, count: Tensor | None = None, reset: Tensor | None = None
     ) -> RingStep:
-        """Make room for n tokens a lane. Reads no device value.
+        """Make room for n tokens a lane. Reads no value of a GPU.
 
         Args:
             num_new: n, at most C.
-            count: how many of them are real, integers [B], each 0 to n; none: all n.
+            count: how many of them are real, integers [B], each 0 to n (on a GPU, where nobody may
+                look, what is outside is taken as 0 or n); none: all n.
             reset: lanes that forget everything before them, bool [B]; none: no lane.
 
         Raises:
@@ -126,21 +141,45 @@ class RingState:
             )
         if count is None:
             count = torch.full_like(self.length, num_new)
-        for name, value in (("count", count), ("reset", reset)):
-            if value is not None and value.shape != self.length.shape:
-                raise ValueError(f"{name}: must be [{self.lanes}]; got {list(value.shape)}")
-            if value is not None and value.device != self.length.device:
-                raise ValueError(f"{name}: must be on {self.length.device}; got {value.device}")
-        if count.is_floating_point() or count.dtype == torch.bool:
-            raise ValueError(f"count: must be integers; got {count.dtype}")
-        if reset is not None and reset.dtype != torch.bool:
-            raise ValueError(f"reset: must be bool; got {reset.dtype}")
-        count = count.to(torch.int64)
+        else:
+            count = self.checked_count(count, num_new)
+        if reset is not None:
+            self._check_lanes("reset", reset)
+            if reset.dtype != torch.bool:
+                raise ValueError(f"reset: must be bool; got {reset.dtype}")
         before = self.length if reset is None else self.length.masked_fill(reset, 0)
         # The step keeps a length of its own: it is read after the state has moved on.
         length = before + count
         self.length.copy_(length)
         return RingStep(length, count, num_new, self.capacity)
+
+    def checked_count(self, count: Tensor, num_new: int) -> Tensor:
+        """Of n tokens a lane, how many are real, int64 [B], each 0 to n.
+
+        Args:
+            count: integers [B].
+            num_new: n.
+
+        Raises:
+            ValueError: names the argument.
+        """
+        self._check_lanes("count", count)
+        if count.is_floating_point() or count.is_complex() or count.dtype == torch.bool:
+            raise ValueError(f"count: must be integers; got {count.dtype}")
+        count = count.to(torch.int64)
+        if count.device.type != "cpu" or torch.compiler.is_compiling():
+            return count.clamp(0, num_new)
+        low, high = (int(x) for x in count.aminmax())
+        if low < 0 or high > num_new:
+            raise ValueError(f"count: must be 0 to {num_new}, the new tokens; got {low} to {high}")
+        return count
+
+    def _check_lanes(self, name: str, value: Tensor) -> None:
+        check_tensor(name, value)
+        if value.shape != self.length.shape:
+            raise ValueError(f"{name}: must be [{self.lanes}]; got {list(value.shape)}")
+        if value.device != self.length.device:
+            raise ValueError(f"{name}: must be on {self.length.device}; got {value.device}")
 
     def clear(self) -> None:
         """Let every lane forget everything, in place."""

@@ -6,13 +6,13 @@ B lanes, n new tokens, D width, H query heads, G key heads, d head width, F hidd
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from adbench_kernels.choice import Implementation, installed, require
+from adbench_kernels.arguments import check_tensor, real, refuse_forward_mode, scale_of, whole
+from adbench_kernels.choice import Implementation, fastest, installed, require
 from adbench_kernels.ring_cache.cache import RingCache
 from adbench_kernels.ring_cache.state import RingStep
 from adbench_kernels.transformer_step import reference
@@ -61,23 +61,40 @@ class TransformerStep:
     ) -> None:
         _check_caches(blocks, caches)
         check_blocks(blocks, caches[0].key_heads, caches[0].head_dim)
-        if not 1 <= window <= caches[0].capacity:
+        if blocks[0].qkv.device != caches[0].keys.device:
+            raise ValueError(
+                f"caches: must be on {blocks[0].qkv.device}, as the weights; "
+                f"got {caches[0].keys.device}"
+            )
+        window = whole("window", window, least=1)
+        if window > caches[0].capacity:
             raise ValueError(
                 f"window: must be 1 to {caches[0].capacity} (the rings' capacity); got {window}"
             )
+        if real("epsilon", epsilon) <= 0:
+            raise ValueError(f"epsilon: must be above 0; got {epsilon}")
+        self.scale = scale_of(scale, caches[0].head_dim)
         misfit = _numba_misfit(blocks, caches)
         device = caches[0].keys.device
         self._may_differ = implementation == "auto"
+        self.implementation: str = implementation
         if implementation == "auto":
-            implementation = "numba" if misfit is None and installed("numba") else "reference"
-        require(implementation, op="TransformerStep", provided=_PROVIDED, device=device)
+            fast = ("numba",) if misfit is None and installed("numba") else ()
+            self.implementation = fastest(
+                "TransformerStep",
+                device=device,
+                head_dim=caches[0].head_dim,
+                length=caches[0].capacity,
+                mask="window",
+                available=(*fast, "reference"),
+            ).name
+        else:
+            require(implementation, op="TransformerStep", provided=_PROVIDED, device=device)
         if implementation == "numba" and misfit is not None:
             raise ValueError(f"implementation: {misfit}")
-        self.implementation = implementation
         self.blocks, self.caches = tuple(blocks), tuple(caches)
         self.window, self.norm_first, self.epsilon = window, norm_first, epsilon
-        self.scale = 1.0 / math.sqrt(caches[0].head_dim) if scale is None else scale
-        if implementation == "numba":
+        if self.implementation == "numba":
             from adbench_kernels.transformer_step.stack import Stack
 
             self._stack = Stack(
@@ -88,7 +105,7 @@ class TransformerStep:
         """Take new tokens through all blocks; their keys and values enter the rings.
 
         Args:
-            x: the stream before the first block, floating [B, n, D]; W + n - 1 <= C.
+            x: the stream before the first block, [B, n, D] in the weights' type; W + n - 1 <= C.
             turns: rotary turns at the new tokens' positions, [B, n, 2, d], of `rotary_turns`.
             step: what the state's `advance` returned for these tokens.
 
@@ -105,8 +122,7 @@ class TransformerStep:
         if self.implementation == "numba" and not (differentiated and self._may_differ):
             if differentiated:
                 raise ValueError("implementation: 'numba' has no gradients; use torch.no_grad()")
-            if x.dtype != torch.float32:
-                raise ValueError(f"x: 'numba' takes float32; got {x.dtype}")
+            refuse_forward_mode("TransformerStep", "numba", x)
             return self._stack.run(x, turns, step)
         return reference.transformer_step(
             x,
@@ -121,11 +137,17 @@ class TransformerStep:
         )
 
     def _check_step(self, x: Tensor, turns: Tensor, step: RingStep) -> None:
-        first = self.caches[0]
-        shape = (first.lanes, step.num_new, self.blocks[0].qkv.shape[1])
-        if x.shape != shape or x.device != first.keys.device or not x.is_floating_point():
+        first, weight = self.caches[0], self.blocks[0].qkv
+        if not isinstance(step, RingStep):
             raise ValueError(
-                f"x: must be floating [B, n, D] = {list(shape)} on {first.keys.device}; "
+                f"step: must be what RingState.advance returns; got {type(step).__name__}"
+            )
+        check_tensor("x", x)
+        check_tensor("turns", turns)
+        shape = (first.lanes, step.num_new, weight.shape[1])
+        if x.shape != shape or x.device != first.keys.device or x.dtype != weight.dtype:
+            raise ValueError(
+                f"x: must be {weight.dtype} [B, n, D] = {list(shape)} on {first.keys.device}; "
                 f"got {x.dtype} {list(x.shape)} on {x.device}"
             )
         expected = (first.lanes, step.num_new, 2, first.head_dim)
@@ -134,6 +156,8 @@ class TransformerStep:
                 f"turns: must be floating [B, n, 2, d] = {list(expected)} on {x.device}; "
                 f"got {turns.dtype} {list(turns.shape)} on {turns.device}"
             )
+        if step.length.device != x.device:
+            raise ValueError(f"step: must be on {x.device}; got {step.length.device}")
         if step.capacity != first.capacity or len(step.length) != first.lanes:
             raise ValueError(
                 f"step: of a state of {len(step.length)} lanes and capacity {step.capacity}; the "
@@ -155,6 +179,12 @@ def _check_caches(blocks: Sequence[BlockWeights[Tensor]], caches: Sequence[RingC
     for cache in caches:
         if cache.state is not caches[0].state or cache.keys.shape != caches[0].keys.shape:
             raise ValueError("caches: must share one RingState and have equal shapes")
+        if cache.keys.dtype != caches[0].keys.dtype:
+            raise ValueError(
+                f"caches: must be of one type; got {caches[0].keys.dtype} and {cache.keys.dtype}"
+            )
+    if len({id(cache) for cache in caches}) != len(caches):
+        raise ValueError("caches: every block needs one of its own; got one twice")
 
 
 def _numba_misfit(

@@ -10,6 +10,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
+from adbench_kernels.arguments import check_floating
+
 Array = TypeVar("Array")
 
 
@@ -44,7 +46,7 @@ class BlockWeights(NamedTuple, Generic[Array]):
 
 
 def check_blocks(blocks: Sequence[BlockWeights[Tensor]], key_heads: int, head_dim: int) -> None:
-    """Refuse shapes that do not fit each other: kernels read what they promise.
+    """Refuse what does not fit each other: kernels read what the shapes promise.
 
     Args:
         blocks: all of a stack.
@@ -54,9 +56,17 @@ def check_blocks(blocks: Sequence[BlockWeights[Tensor]], key_heads: int, head_di
     Raises:
         ValueError: names the weight.
     """
-    if blocks[0].qkv.ndim != 2 or blocks[0].hidden_in.ndim != 2:
+    for layer, block in enumerate(blocks):
+        if not isinstance(block, BlockWeights):
+            raise ValueError(f"blocks: must be BlockWeights; block {layer} is a {_kind(block)}")
+        for name, weight in zip(block._fields, block, strict=True):
+            check_floating(f"blocks: {name} of block {layer}", weight)
+    first = blocks[0].qkv
+    if first.ndim != 2 or blocks[0].hidden_in.ndim != 2:
         raise ValueError("blocks: qkv and hidden_in must be matrices")
-    rows, width = blocks[0].qkv.shape
+    rows, width = first.shape
+    if 0 in (width, *blocks[0].hidden_in.shape):
+        raise ValueError("blocks: the stream and the hidden numbers must be at least 1 wide; got 0")
     hidden, inner = len(blocks[0].hidden_in), rows - 2 * key_heads * head_dim
     if inner < head_dim or inner % (key_heads * head_dim):
         raise ValueError(
@@ -82,3 +92,12 @@ def check_blocks(blocks: Sequence[BlockWeights[Tensor]], key_heads: int, head_di
                     f"blocks: {name} of block {layer} must be {list(shape)}; "
                     f"got {list(weight.shape)}"
                 )
+            if weight.dtype != first.dtype or weight.device != first.device:
+                raise ValueError(
+                    f"blocks: {name} of block {layer} must be {first.dtype} on {first.device}, as "
+                    f"the first qkv; got {weight.dtype} on {weight.device}"
+                )
+
+
+def _kind(x: object) -> str:
+    return type(x).__name__

@@ -305,3 +305,25 @@ def test_compiling_appends_and_attends_in_one_graph() -> None:
     ):
         assert torch.equal(in_one_graph(compiled, new), both(eager, new))
     assert torch.equal(compiled.state.length, eager.state.length)
+
+
+def test_only_those_who_ask_are_answered() -> None:
+    cache = empty_ring(4, 2, 16, torch.float32)
+    q, k, v = torch.randn(3, LANES, 2, 2, 16, generator=torch.Generator().manual_seed(0)).unbind()
+    how: dict[str, Any] = {"implementation": "triton"}
+    ring_append(cache, k, v, count=torch.tensor([2, 2, 1]), **how)
+    every = ring_attention(q, cache, window=2, **how)
+    some = ring_attention(q, cache, window=2, count=torch.tensor([2, 1, 2]), **how)
+    assert torch.equal(some[0], every[0]) and torch.equal(some[1, 0], every[1, 0])
+    assert torch.equal(some[2], every[2])
+    assert not some[1, 1].any() and not some[2, 1].any()
+
+
+def test_gradients_that_there_are_not_are_refused() -> None:
+    cache = empty_ring(4, 2, 16, torch.float32)
+    k, v = torch.zeros(LANES, 1, 2, 16), torch.zeros(LANES, 1, 2, 16, requires_grad=True)
+    with pytest.raises(ValueError, match=r"^v: 'triton' has no gradient; use torch.no_grad\(\)"):
+        ring_append(cache, k, v, implementation="triton")
+    assert not cache.state.length.any()
+    with torch.no_grad():
+        ring_append(cache, k, v, implementation="triton")
