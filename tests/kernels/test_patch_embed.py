@@ -156,6 +156,19 @@ def test_each_channel_has_its_own_mean_and_spread(agree: Agree) -> None:
     [
         ("frames", {"frames": torch.zeros(1, 4, 4, 3)}),
         ("frames", {"frames": frames(4, 4, 3)}),
+        ("frames", {"frames": [0]}),
+        ("frames", {"frames": frames(1, 4, 4, 0), "weight": torch.zeros(5, 0)}),
+        ("weight", {"weight": None}),
+        ("weight", {"weight": torch.zeros(5, 12).to(torch.float8_e4m3fn)}),
+        ("bias", {"bias": torch.zeros(5, dtype=torch.complex64)}),
+        ("patch", {"patch": 2.0}),
+        ("patch", {"patch": None}),
+        ("mean", {"mean": None}),
+        ("mean", {"mean": "dim"}),
+        ("mean", {"mean": float("nan")}),
+        ("mean", {"mean": [[0.0], [0.0], [0.0]]}),
+        ("std", {"std": float("inf")}),
+        ("std", {"std": (1.0, 0.0, 1.0)}),
         ("patch", {"patch": 3}),
         ("patch", {"patch": 0}),
         ("weight", {"weight": torch.zeros(5, 11)}),
@@ -179,3 +192,53 @@ def test_bad_input_is_refused_by_the_name_of_the_argument(
 def test_what_cannot_run_here_raises() -> None:
     with pytest.raises(ImplementationUnavailableError, match="patch_embed has no 'triton'"):
         patch_embed(frames(1, 4, 4, 3), torch.zeros(5, 12), patch=2, implementation="triton")
+
+
+@pytest.mark.parametrize("implementation", ["auto", "reference", "blocked"])
+@pytest.mark.parametrize("shape", [(2, 0, 8, 3, 5), (2, 8, 0, 3, 5), (2, 8, 8, 3, 0)])
+def test_frames_without_pixels_and_no_width_give_what_is_left(
+    implementation: Implementation, shape: tuple[int, ...]
+) -> None:
+    count, height, width, channels, embedding = shape
+    weight = torch.ones(embedding, 16 * channels, requires_grad=True)
+    images = frames(count, height, width, channels)
+    out = patch_embed(images, weight, patch=4, implementation=implementation)
+    assert out.shape == (count, height * width // 16, embedding)
+    assert not torch.autograd.grad(out.sum(), weight)[0].any()
+
+
+@pytest.mark.parametrize("implementation", ["auto", "reference", "blocked"])
+def test_a_bias_may_have_another_type_than_the_weight(
+    implementation: Implementation, draw: Draw
+) -> None:
+    weight, bias = draw(7, 48, dtype=torch.float32), draw(7).requires_grad_()
+    out = patch_embed(frames(2, 8, 8, 3), weight, bias, patch=4, implementation=implementation)
+    assert out.dtype is torch.float32
+    assert torch.autograd.grad(out.sum(), bias)[0].dtype is torch.float64
+
+
+@pytest.mark.parametrize("implementation", ["auto", "reference", "blocked"])
+def test_autocast_leaves_float64_alone(implementation: Implementation, draw: Draw) -> None:
+    images, weight = frames(2, 8, 8, 3), draw(7, 48)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = patch_embed(images, weight, patch=4, implementation=implementation)
+    assert torch.equal(out, patch_embed(images, weight, patch=4, implementation=implementation))
+
+
+def test_means_may_be_numbers_of_numpy_and_of_torch() -> None:
+    images, weight = frames(1, 4, 4, 3), torch.ones(5, 12)
+    expected = patch_embed(images, weight, patch=2, mean=(0.5, 0.5, 0.5))
+    half = torch.full((3,), 0.5)
+    for mean in (half, half.numpy(), half[0], half.numpy()[0], half[0].numpy(), 0.5):
+        assert torch.equal(patch_embed(images, weight, patch=2, mean=mean), expected)  # type: ignore[arg-type]
+
+
+def test_it_works_on_meta() -> None:
+    images, weight = frames(2, 8, 8, 3).to("meta"), torch.zeros(7, 48, device="meta")
+    assert patch_embed(images, weight, patch=4).shape == (2, 4, 7)
+
+
+def test_tangents_are_refused_where_they_would_be_dropped(draw: Draw) -> None:
+    images, weight = frames(2, 8, 8, 3), draw(7, 48)
+    with pytest.raises(RuntimeError, match="'blocked' has no derivative in forward mode"):
+        torch.func.jvp(lambda w: patch_embed(images, w, patch=4), (weight,), (weight,))

@@ -6,10 +6,18 @@ N frames of Y x X pixels and C channels, P pixels a patch side, E embedding widt
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from adbench_kernels.arguments import (
+    check_floating,
+    check_tensor,
+    real,
+    refuse_forward_mode,
+    whole,
+)
 from adbench_kernels.choice import Implementation, fastest, require, runs_triton
 from adbench_kernels.patch_embedding import launch, reference
 from adbench_kernels.patch_embedding.library import patch_embed_blocked, patch_embed_triton
@@ -37,7 +45,7 @@ def patch_embed(
     Args:
         frames: uint8 [N, Y, X, C]; Y and X are multiples of `patch`.
         weight: floating [E, P * P * C]; within a patch the order is row, column, channel.
-        bias: [E], or none.
+        bias: floating [E], or none.
         patch: P, pixels.
         mean: subtracted from the pixel / 255, one number or one a channel.
         std: then divides it, one number or one a channel; not 0.
@@ -53,25 +61,27 @@ def patch_embed(
         ValueError: names the argument.
         ImplementationUnavailableError: that implementation cannot run here.
     """
-    if frames.ndim != 4 or str(frames.dtype) != "torch.uint8":
+    check_tensor("frames", frames)
+    check_floating("weight", weight)
+    if bias is not None:
+        check_floating("bias", bias)
+    patch = whole("patch", patch, least=1)
+    if frames.ndim != 4 or frames.dtype != torch.uint8 or frames.shape[3] == 0:
         raise ValueError(
-            f"frames: must be uint8 [N, Y, X, C]; got {frames.dtype} {list(frames.shape)}"
+            f"frames: must be uint8 [N, Y, X, C], C not 0; got {frames.dtype} {list(frames.shape)}"
         )
     height, width, channels = frames.shape[1:]
-    if patch < 1 or height % patch or width % patch:
+    if height % patch or width % patch:
         raise ValueError(
             f"patch: must divide the frame's {height} x {width} pixels evenly; got {patch}"
         )
     inputs = patch * patch * channels
-    if weight.ndim != 2 or weight.shape[1] != inputs or not weight.is_floating_point():
+    if weight.ndim != 2 or weight.shape[1] != inputs:
         raise ValueError(
-            f"weight: must be floating [E, patch * patch * C = {inputs}]; "
-            f"got {weight.dtype} {list(weight.shape)}"
+            f"weight: must be [E, patch * patch * C = {inputs}]; got {list(weight.shape)}"
         )
-    if bias is not None and (bias.shape != weight.shape[:1] or not bias.is_floating_point()):
-        raise ValueError(
-            f"bias: must be floating [E={weight.shape[0]}]; got {bias.dtype} {list(bias.shape)}"
-        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias: must be [E={weight.shape[0]}]; got {list(bias.shape)}")
     for name, x in (("weight", weight), ("bias", bias)):
         if x is not None and x.device != frames.device:
             raise ValueError(f"{name}: must be on {frames.device}, as frames; got {x.device}")
@@ -96,6 +106,7 @@ def patch_embed(
         require(name, op="patch_embed", provided=_PROVIDED, device=frames.device)
     if name == "reference":
         return reference.patch_embed(frames, weight, bias, patch=patch, mean=means, std=stds)
+    refuse_forward_mode("patch_embed", name, weight, bias)
     if name == "blocked":
         out: Tensor = patch_embed_blocked(frames, weight, bias, patch, means, stds, dtype)
         return out
@@ -112,12 +123,24 @@ def patch_embed(
 
 def _result_dtype(weight: Tensor) -> torch.dtype:
     kind = weight.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    lowered = kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)
+    # Autocast leaves float64 alone, here as everywhere.
+    return (
+        torch.get_autocast_dtype(kind)
+        if lowered and weight.dtype != torch.float64
+        else weight.dtype
+    )
 
 
 def _per_channel(name: str, value: float | Sequence[float], channels: int) -> list[float]:
-    if isinstance(value, int | float):
-        return [float(value)] * channels
-    if len(value) != channels:
-        raise ValueError(f"{name}: must be one number or one for each of {channels} channels")
-    return [float(number) for number in value]
+    """One finite number a channel; arrays and tensors of them are sequences too."""
+    given: Any = value.tolist() if isinstance(value, Tensor) else value
+    try:
+        numbers = list(given)
+    except TypeError:  # it cannot be walked through: a single number, if any
+        return [float(real(name, given))] * channels
+    if len(numbers) != channels:
+        raise ValueError(
+            f"{name}: must be one number or one for each of {channels} channels; got {numbers}"
+        )
+    return [float(real(name, number)) for number in numbers]

@@ -46,7 +46,7 @@ def forward(
     patches = frames.shape[1] // patch * (frames.shape[2] // patch)
     out = torch.empty(len(frames), patches, len(weight), dtype=dtype, device=frames.device)
     for part, pixels in _parts(frames, patch, exact):
-        out[part] = F.linear(pixels, scaled, shift).view(-1, patches, len(weight))
+        out[part] = F.linear(pixels, scaled, shift).view(out[part].shape)
     return out
 
 
@@ -84,7 +84,9 @@ def _parts(frames: Tensor, patch: int, dtype: torch.dtype) -> Iterator[tuple[sli
     at_once = max(1, _PIXELS_AT_ONCE // max(1, height * width * channels))
     for start in range(0, len(frames), at_once):
         part = slice(start, start + at_once)
-        x_NypxqC = frames[part].reshape(-1, height // patch, patch, width // patch, patch, channels)
+        here = frames[part]
+        cut = (len(here), height // patch, patch, width // patch, patch, channels)
+        x_NypxqC = here.reshape(cut)
         # The one copy: bytes in another order, as floats.
         x_NyxpqC = x_NypxqC.transpose(2, 3).to(dtype, memory_format=torch.contiguous_format)
         yield part, x_NyxpqC.flatten(3).flatten(0, 2)

@@ -167,7 +167,8 @@ def _normalisation(
     centre = round(255.0 * (min(mean) + max(mean)) / 2)
     centre = min(max(centre, 0), 255)
     rows = [[s / largest for s in scales], [centre - 255.0 * m for m in mean]]
-    table = torch.tensor(rows, dtype=torch.float32).repeat(1, patch * patch).to(device)
+    table = torch.tensor(rows, dtype=torch.float32, device="cpu").repeat(1, patch * patch)
+    table = table.to(device)
     return table, largest, float(centre)
 
 

@@ -41,4 +41,4 @@ def patch_embed(
     num_frames, height, width, channels = frames.shape
     x_NypxqC = x_NYXC.view(num_frames, height // patch, patch, width // patch, patch, channels)
     patches_NKI = x_NypxqC.permute(0, 1, 3, 2, 4, 5).flatten(3).flatten(1, 2)
-    return F.linear(patches_NKI, weight, bias)
+    return F.linear(patches_NKI, weight, None if bias is None else bias.to(dtype))
