@@ -69,6 +69,8 @@ def quick(family: TaskFamily) -> RunConfig:
     # the settings of `source-best` takes as many: 13 settings of 64 learners each.
     learners = _between(16, 3_000_000 // (episodes * family.max_episode_steps), 2000)
     choosing = 3_000_000 // (13 * 64)
+    # Half the tokens of an update; a token that holds an image costs about twice as much.
+    tokens_read = 2_000 if _sees_images(family) else 13_440
     tasks = _tasks(family, train=min(200, learners), validation=16, test=32)
     return RunConfig(
         env=family.name,
@@ -84,7 +86,7 @@ def quick(family: TaskFamily) -> RunConfig:
         train=TrainConfig(
             window_steps=window,
             subsample=max(1, episodes // shown),
-            batch_sequences=_between(8, 13_440 // window, 128),
+            batch_sequences=_between(4, tokens_read // window, 128),
         ),
         evaluate=EvaluateConfig(
             episodes=_between(10, 2 * shown, 50),
@@ -183,6 +185,10 @@ def _frames(family: TaskFamily, height: int, width: int) -> dict[str, Scalar]:
     """Frames of a size, where a family draws them in any."""
     size: dict[str, Scalar] = {"height": height, "width": width}
     return size if size.keys() <= family.frame_settings else {}
+
+
+def _sees_images(family: TaskFamily) -> bool:
+    return len(family.observation_space.shape or ()) > 1
 
 
 def _tasks(family: TaskFamily, *, train: int, validation: int, test: int) -> TasksConfig:

@@ -42,14 +42,14 @@ def dark_room_quick() -> RunConfig:
             learners_per_task=64, episodes=80, expert_episodes=40, max_episodes=200
         ),
         model=ModelConfig(width=128, feedforward=512),
-        train=_quick_training(window_steps=5 * _DARK_ROOM_TOKENS, subsample=4, updates=1600).with_(
+        train=quick_training(window_steps=5 * _DARK_ROOM_TOKENS, subsample=4, updates=1600).with_(
             token_mask=0.2, weight_decay=0.3
         ),
         evaluate=EvaluateConfig(episodes=50, lanes_per_task=8),
     )
 
 
-def _quick_training(*, window_steps: int, subsample: int, updates: int) -> TrainConfig:
+def quick_training(*, window_steps: int, subsample: int, updates: int) -> TrainConfig:
     """What trained best on two cores among batches of 8 to 32 rows, rates of 2e-3 to 1e-2, both
     optimisers."""
     return TrainConfig(
@@ -76,7 +76,7 @@ def dark_room_hard_quick() -> RunConfig:
         collect=CollectConfig(
             learners_per_task=16, episodes=90, expert_episodes=40, max_episodes=400
         ),
-        train=_quick_training(window_steps=15 * _DARK_ROOM_TOKENS, subsample=3, updates=2400),
+        train=quick_training(window_steps=15 * _DARK_ROOM_TOKENS, subsample=3, updates=2400),
         evaluate=EvaluateConfig(episodes=100, lanes_per_task=4),
     )
 
@@ -96,7 +96,7 @@ def key_to_door_quick() -> RunConfig:
         collect=CollectConfig(
             learners_per_task=2, episodes=30, expert_episodes=60, max_episodes=200
         ),
-        train=_quick_training(window_steps=320, subsample=1, updates=2400),
+        train=quick_training(window_steps=320, subsample=1, updates=2400),
         evaluate=EvaluateConfig(episodes=50, lanes_per_task=4),
     )
 
@@ -110,7 +110,7 @@ def bandit_quick() -> RunConfig:
         source=SourceConfig(name="ucb"),
         # 200 pulls, so that training rows go past the window of 100.
         collect=CollectConfig(learners_per_task=2, episodes=200, expert_episodes=200),
-        train=_quick_training(window_steps=100 * _PULL_TOKENS, subsample=1, updates=700),
+        train=quick_training(window_steps=100 * _PULL_TOKENS, subsample=1, updates=700),
         evaluate=EvaluateConfig(episodes=100, lanes_per_task=8),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -98,6 +99,24 @@ def test_quick_is_minutes(steps: int) -> None:
     shown = config.train.window_steps // (steps + 1)
     assert shown >= 2  # an in-context learner must see more than one episode
     assert config.collect.episodes // config.train.subsample >= min(shown, 20)
+
+
+class Seen(Sized):
+    """The same, with images, which it draws in any size."""
+
+    observation_space = spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    frame_settings = frozenset({"height", "width"})
+
+
+@pytest.mark.parametrize("steps", [20, 50, 200])
+def test_images_are_small_and_fewer_of_them_are_read(steps: int) -> None:
+    family = Seen(steps, table=9)
+    smoke, quick, paper = (generic(family, name) for name in ("smoke", "quick", "paper"))
+    assert smoke.env_settings == quick.env_settings == {"height": 32, "width": 32}
+    assert work(quick, family)["trained tokens"] <= 5_000_000
+    assert paper.env_settings == {"height": 72, "width": 96}
+    assert (paper.model.encoder, quick.model.encoder) == ("paper", "patch")
+    assert generic(Sized(steps), "quick").env_settings == {}
 
 
 def test_paper_is_the_papers() -> None:

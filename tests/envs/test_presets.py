@@ -33,6 +33,33 @@ def test_each_world_has_all_three_presets(env: str) -> None:
     assert {"smoke", "quick", "paper"} <= set(plugins.preset_names(env))
 
 
+@pytest.mark.parametrize(
+    "env", ["watermaze", "watermaze-small", "watermaze-hard", "dark-room-3d", "key-to-door-3d"]
+)
+def test_a_quick_run_on_pixels_shows_small_frames_and_scores_many_goals(env: str) -> None:
+    config = plugins.preset(env, "quick")
+    assert (config.env_settings["height"], config.env_settings["width"]) == (32, 32)
+    family = plugins.family_of(config)
+    assert len(family.tasks("test", config.tasks.test, seed=0)) >= 64
+    # An early and a late episode of each learner lie within one row.
+    kept = config.collect.episodes // config.train.subsample
+    assert kept >= 16 and config.train.row_steps >= 2 * (family.max_episode_steps + 1)
+    trained = config.train.updates * config.train.batch_sequences * config.train.row_steps
+    assert trained <= 10_000_000
+
+
+def test_the_gpus_preset_is_the_papers_task_with_as_many_histories() -> None:
+    config = plugins.preset("watermaze", "gpu")
+    assert config.env_settings == {"height": 72, "width": 96}
+    family = plugins.family_of(config)
+    tasks = family.tasks("train", config.tasks.train, seed=0)
+    assert len(tasks) * config.collect.learners_per_task == 4000
+    assert config.source.name == "q-lambda" and config.model.encoder == "patch"
+    assert config.evaluate.episodes == 160 and len(config.seeds) == 1
+    assert {"ad", "ed"} <= set(config.methods)
+    assert config.train.window_steps >= 16 * (family.max_episode_steps + 1)
+
+
 @pytest.mark.parametrize("env", ["dark-room", "dark-room-hard", "key-to-door"])
 def test_the_papers_preset_is_the_papers_where_it_states_a_setting(env: str) -> None:
     config = plugins.preset(env, "paper")
