@@ -126,7 +126,7 @@ def _collapsed(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
             if len({fate[2:] for fate in _fates(of_mask)}) == 1:
                 of_mask = [{**of_mask[0], "head_dim": "any", "length": "any"}]
             for row in of_mask:
-                width = "" if op == "patch_embed" else str(row["head_dim"])
+                width = str(row["head_dim"] or "")  # 0: an operation without heads
                 cells = (op, row["arch"], width, row["length"], masks)
                 shown.append((*cells, row["implementation"], row["reason"]))
     return shown

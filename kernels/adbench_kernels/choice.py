@@ -122,6 +122,8 @@ _RULES: dict[tuple[str, bool], dict[str, tuple[str, ...]]] = {
     ("TransformerStep", True): {"other": ("reference",)},
     ("patch_embed", False): {"other": ("blocked",)},
     ("patch_embed", True): {"other": ("triton", "reference")},
+    ("raycast", False): {"other": ("numba", "reference")},
+    ("raycast", True): {"other": ("triton", "reference")},
 }
 
 OPERATIONS = tuple(dict.fromkeys(op for op, _ in _RULES))

@@ -24,6 +24,8 @@ KERNELS = (
     "patch_forward",
     "patch_wgrad",
     "rotate",
+    "raycast",
+    "raycast_multisampled",
 )
 """Every kernel that asks for a tile."""
 
@@ -43,8 +45,9 @@ class Tile(NamedTuple):
     """How much one program computes, and with what.
 
     Attributes:
-        block_m: rows; in attention queries, in `ring_decode` the least number of query rows.
-        block_n: columns; in attention keys.
+        block_m: rows; in attention queries, in `ring_decode` the least number of query rows, in
+            frames rows of pixels.
+        block_n: columns; in attention keys, in frames columns of pixels.
         num_warps: warps a program.
         num_stages: loads in flight, in tiles.
         block_k: elements of the inner sum at a time; 0 where a kernel takes all of them at once.

@@ -15,6 +15,7 @@ from adbench_kernels.interval_attention import _FORWARD as _ATTENTION
 from adbench_kernels.interval_attention.requests import NARROW
 from adbench_kernels.interval_attention.sdpa import BACKENDS
 from adbench_kernels.patch_embedding import _PROVIDED as _PATCH
+from adbench_kernels.ray_casting import _PROVIDED as _RAYCAST
 from adbench_kernels.ring_cache.serve import _APPEND as _RING_APPEND
 from adbench_kernels.ring_cache.serve import _ATTENTION as _RING_ATTENTION
 from adbench_kernels.rotary_attention import _PROVIDED as _ROTARY
@@ -29,8 +30,12 @@ PROVIDED: Mapping[str, tuple[str, ...]] = {
     "ring_attention": tuple(_RING_ATTENTION),
     "TransformerStep": tuple(_STEP),
     "patch_embed": tuple(_PATCH),
+    "raycast": tuple(_RAYCAST),
 }
 """Every operation with an `implementation=`, and the names that it knows besides "auto"."""
+
+HEADLESS = frozenset({"patch_embed", "raycast"})
+"""Operations without heads: their rows have a width of 0."""
 
 _ON_CPU_ONLY = frozenset({"numba"})
 _LENGTH_OF_BUCKET = {"<=128": 128, "<=512": 512, "<=2k": 2048, ">2k": 16384}
@@ -96,7 +101,7 @@ def choices(device: torch.device) -> Iterator[Row]:
     for op in PROVIDED:
         for mask in _masks(op):
             here = _for_auto(op, mask, available(op, device))
-            for head_dim in (0,) if op == "patch_embed" else configs.HEAD_DIMS:
+            for head_dim in (0,) if op in HEADLESS else configs.HEAD_DIMS:
                 for bucket, length in _LENGTH_OF_BUCKET.items():
                     name, reason = choice.fastest(
                         op,

@@ -56,6 +56,11 @@ LEGS: tuple[tuple[str, dict[str, str]], ...] = (
     ("interpreted", {"TRITON_INTERPRET": "1"}),
     ("compiled", {}),
 )
+FOLDERS = {
+    "interpreted": ("tests/kernels/interpreted", "tests/envs/interpreted"),
+    "compiled": ("tests/kernels/compiled",),
+}
+"""The tests of a leg."""
 LIMIT_SECONDS = 900
 """Of one leg: past it, something hangs."""
 
@@ -70,12 +75,12 @@ def main() -> int:
         prepare(environment)
     results = []
     for number, environment in enumerate(ENVIRONMENTS):
-        for leg, (folder, variables) in enumerate(LEGS):
-            place = f"{number * len(LEGS) + leg + 1}/{len(ENVIRONMENTS) * len(LEGS)}"
-            what = f"{environment.packages[0]} ({environment.name}), {folder}"
+        for count, (leg, variables) in enumerate(LEGS, start=1):
+            place = f"{number * len(LEGS) + count}/{len(ENVIRONMENTS) * len(LEGS)}"
+            what = f"{environment.packages[0]} ({environment.name}), {leg}"
             print(f"\ntest-kernels {place}: {what}", flush=True)
             began = time.monotonic()
-            passed = run(environment, folder, variables)
+            passed = run(environment, leg, variables)
             results.append((what, passed, time.monotonic() - began))
     print("\ntest-kernels:")
     for what, passed, seconds in results:
@@ -106,10 +111,10 @@ def prepare(environment: Environment) -> None:
     stamp.write_text(wanted, encoding="utf-8")
 
 
-def run(environment: Environment, folder: str, variables: dict[str, str]) -> bool:
-    """One folder of tests in one environment; whether all passed."""
+def run(environment: Environment, leg: str, variables: dict[str, str]) -> bool:
+    """One leg in one environment; whether all its tests passed."""
     command = [
-        str(environment.python), "-m", "pytest", f"tests/kernels/{folder}", "-q",
+        str(environment.python), "-m", "pytest", *FOLDERS[leg], "-q",
         "-p", "no:benchmark", "-p", "no:cacheprovider", "--durations", "8", "--disable-warnings",
         "--numprocesses", "auto", "--maxprocesses", "8", "--dist", "worksteal",
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from adbench_kernels import configs
 from adbench_kernels.configs import HEAD_DIMS, KERNELS, LENGTHS, Tile, override, parse, tile
 
 ELEMENTS = {"head_dim": 64, "length": 1000, "dtype_bytes": 2}
-HEADLESS = ("patch_forward", "patch_wgrad")
+HEADLESS = ("patch_forward", "patch_wgrad", "raycast", "raycast_multisampled")
 NARROW = {"block_m": 16, "block_n": 16, "num_warps": 1, "num_stages": 1}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adbench_kernels import Scene, build_scene, raycast
 from adbench_kernels.ray_casting import Box, Disc, Flat, Light, Part, Picture, Wall
+from kernel_checks.frames import twins_agree
 from kernel_checks.rooms import DRAWERS, brute_force, pictures, poses, room
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -19,14 +20,6 @@ DAYLIGHT = Light(ambient=1.0, diffuse=0.0)
 """Faces show their own colours."""
 
 SKY = (0.0, 0.0, 0.0)
-
-# Twins round alike but not in the same order, and the fast one tells 256 places in a texel apart
-# and weights of 1 / 8192: a texel's colour is off by 255 / 256 at the very most, and then rounded.
-TWIN_ERROR = 2
-# Where a ray passes a corner, or a pixel's size the border between two mip levels, by less than
-# float32 tells apart, twins may decide differently: a few pixels in a thousand at most.
-TWIN_SHARE = 0.997
-TWIN_MEAN_ERROR = 0.1
 
 
 def bare(*parts: Any) -> Scene:
@@ -53,13 +46,6 @@ def way(request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def maze() -> Scene:
     return build_scene([room()], textures=pictures())
-
-
-def twins_agree(ours: Tensor, theirs: Tensor) -> None:
-    error = (ours.int() - theirs.int()).abs()
-    share = (error.amax(-1) <= TWIN_ERROR).float().mean()
-    assert share >= TWIN_SHARE, f"{share:.4f} of pixels within {TWIN_ERROR}"
-    assert error.float().mean() <= TWIN_MEAN_ERROR
 
 
 @pytest.mark.parametrize("samples", [1, 4])
@@ -331,6 +317,40 @@ def test_auto_takes_numba_for_float32_and_the_definition_for_float64(maze: Scene
     assert torch.equal(raycast(maze, camera, **size), fast)
     exact = raycast(maze, camera.double(), **size, implementation="reference")
     assert torch.equal(raycast(maze, camera.double(), **size), exact)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_it_is_one_graph_for_torch_compile(way: Any, dynamic: bool) -> None:
+    body = Box((1.0, 0.0), (0.5, 1.0, 0.5), body="box")
+    scene, index = build_scene([[*room(), body]], textures=pictures()), torch.zeros(3).long()
+
+    def drawn(camera: Tensor, bodies: Tensor) -> Tensor:
+        return raycast(
+            scene, camera, scene_index=index, bodies=bodies, height=9, width=12, implementation=way
+        )
+
+    torch.compiler.reset()
+    compiled = torch.compile(drawn, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    for seed in range(2):  # the second time the tables are there
+        camera, bodies = poses(3, seed), torch.full((3, 1, 4), 0.5)
+        assert torch.equal(compiled(camera, bodies), drawn(camera, bodies))
+
+
+def test_frames_have_no_gradient(way: Any, maze: Scene) -> None:
+    camera = poses(1).requires_grad_()
+    frames = raycast(maze, camera, height=4, width=4, implementation=way)
+    assert not frames.requires_grad
+
+
+def test_a_compiled_call_refuses_what_would_read_beside_the_tables(maze: Scene) -> None:
+    def drawn(camera: Tensor, index: Tensor) -> Tensor:
+        return raycast(maze, camera, scene_index=index, height=4, width=4, implementation="numba")
+
+    torch.compiler.reset()
+    compiled = torch.compile(drawn, backend="aot_eager", fullgraph=True)
+    for index in (-1, 1):
+        with pytest.raises(ValueError, match="scene_index: must be 0 to 0"):
+            compiled(poses(1), torch.tensor([index]))
 
 
 def test_threads_do_not_change_a_frame(maze: Scene) -> None:

@@ -32,7 +32,7 @@ TINY = F(1e-6)
 OVERLAP = F(1e-5)
 """Share by which flats reach into what is beside them, so that rounding opens no gap."""
 
-# Columns of the tables that `cpu.pack` makes.
+# Columns of the rows that `tables.tables` makes.
 WALL_COLUMNS = 14  # x0 z0 x1 z1 bottom top u0 u1 v0 v1 red green blue texture
 FLAT_COLUMNS = 13  # height faces corners, u: a b c, v: a b c, red green blue texture
 

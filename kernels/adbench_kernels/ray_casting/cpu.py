@@ -22,18 +22,24 @@ from adbench_kernels.cpu.threads import share as share_among_threads
 from adbench_kernels.ray_casting import columns, rows, shading
 from adbench_kernels.ray_casting.camera import SAMPLES, pixel_slope
 from adbench_kernels.ray_casting.columns import KEPT, PAINTED, keep_flats, keep_walls, look
-from adbench_kernels.ray_casting.scene import Scene
 from adbench_kernels.ray_casting.shading import POINT, paint
-from adbench_kernels.ray_casting.surfaces import Surfaces
 
 F = np.float32
 
 
 def raycast(
-    scene: Scene,
-    placed: Surfaces | None,
     camera: Tensor,
-    index: Tensor,
+    scene_index: Tensor,
+    moving_walls: Tensor,
+    moving_flats: Tensor,
+    moving_corners: Tensor,
+    walls: Tensor,
+    flats: Tensor,
+    corners: Tensor,
+    texels: Tensor,
+    levels: Tensor,
+    sizes: Tensor,
+    sky: Tensor,
     height: int,
     width: int,
     samples: int,
@@ -41,23 +47,26 @@ def raycast(
     """Frames, uint8 [N, H, W, 3].
 
     Args:
-        scene: on the CPU.
-        placed: surfaces of bodies, leading size N.
         camera: x, y, z, yaw, float32 [N, 4].
-        index: the scene of each camera, int64 [N].
+        scene_index: the scene of each camera, int64 [N].
+        moving_walls: of `tables.Tables`, and so on.
+        moving_flats: see `moving_walls`.
+        moving_corners: see `moving_walls`.
+        walls: see `moving_walls`.
+        flats: see `moving_walls`.
+        corners: see `moving_walls`.
+        texels: see `moving_walls`.
+        levels: see `moving_walls`.
+        sizes: see `moving_walls`.
+        sky: see `moving_walls`.
         height: H.
         width: W.
         samples: 1 or 4.
     """
-    if "numba" not in scene.cache:
-        scene.cache["numba"] = (*_packed(scene.fixed), *_packed_textures(scene))
-    fixed = scene.cache["numba"]
-    if placed is None:
-        moving = tuple(table[:0] for table in fixed[:3])
-    else:
-        moving = _packed(placed)
     frames = torch.empty(len(camera), height, width, 3, dtype=torch.uint8)
-    given = (camera.contiguous().numpy(), index.contiguous().numpy(), *moving, *fixed)
+    moving = (moving_walls, moving_flats, moving_corners)
+    fixed = (walls, flats, corners, texels, levels, sizes, sky)
+    given = [x.detach().contiguous().numpy() for x in (camera, scene_index, *moving, *fixed)]
     pixels = (*_rows_and_columns(height, samples), F(pixel_slope(height)), height, width)
 
     def work(first: int, end: int) -> None:
@@ -80,44 +89,6 @@ def _rows_and_columns(height: int, samples: int) -> tuple[Any, Any, Any]:
 
 def _padded(height: int) -> int:
     return -(-height // WIDTH) * WIDTH
-
-
-def _packed(surfaces: Surfaces) -> tuple[Any, Any, Any]:
-    """Walls [L, W, 14], flats [L, F, 13] and their corners, float32, as `columns` reads them."""
-    walls = torch.cat(
-        (
-            surfaces.wall_ends,
-            surfaces.wall_heights,
-            surfaces.wall_uv,
-            surfaces.wall_colour,
-            surfaces.wall_texture[..., None].float(),
-        ),
-        -1,
-    )
-    flats = torch.cat(
-        (
-            surfaces.flat_height[..., None],
-            surfaces.flat_faces[..., None],
-            surfaces.flat_num_corners[..., None].float(),
-            surfaces.flat_uv,
-            surfaces.flat_colour,
-            surfaces.flat_texture[..., None].float(),
-        ),
-        -1,
-    )
-    return walls.numpy(), flats.numpy(), surfaces.flat_corners.contiguous().numpy()
-
-
-def _packed_textures(scene: Scene) -> tuple[Any, ...]:
-    """Texels, levels, sizes and the sky as `shading` reads them."""
-    textures = scene.textures
-    red, green, blue = textures.texels.long().unbind(-1)
-    texels = red | green << shading.CHANNEL | blue << 2 * shading.CHANNEL
-    begins, width, height = textures.levels.long().unbind(-1)
-    shift = torch.log2(width.double()).round().long()
-    levels = torch.stack((begins, width - 1, height - 1, shift), -1)
-    sky = (scene.sky.double() * 2**16).round().long()
-    return tuple(x.numpy() for x in (texels, levels.flatten(), textures.sizes, sky))
 
 
 def _kernel(source: str) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adbench_kernels.ray_casting.light import Light
 from adbench_kernels.ray_casting.parts import Colour, Part
-from adbench_kernels.ray_casting.surfaces import Surfaces, tabulate
+from adbench_kernels.ray_casting.surfaces import Surfaces, padded_edges, tabulate
 from adbench_kernels.ray_casting.textures import Textures, pack_textures
 
 SKY: Colour = (0.25, 0.82, 1.0)
@@ -32,6 +32,7 @@ class Scene:
         textures: that surfaces wear.
         light: for what moves.
         sky: where a ray meets nothing, float32 [3], 0 to 1.
+        num_edges: of the flats of the scene that has most, see `padded_edges`.
     """
 
     fixed: Surfaces
@@ -40,6 +41,7 @@ class Scene:
     textures: Textures
     light: Light
     sky: Tensor
+    num_edges: int
     cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """What implementations keep in a form of their own."""
 
@@ -94,14 +96,17 @@ def build_scene(
     )
     light = Light() if light is None else light
     fixed = tabulate([[p for p in world if p.body is None] for world in worlds], packed, ())
+    moving = tabulate([[p for p in w if p.body is not None] for w in worlds], packed, bodies)
     walls, flats = light.shine(fixed)
+    staying, movable = (padded_edges(s.flat_num_corners).sum(1) for s in (fixed, moving))
     return Scene(
         fixed=replace(fixed, wall_colour=walls, flat_colour=flats),
-        moving=tabulate([[p for p in w if p.body is not None] for w in worlds], packed, bodies),
+        moving=moving,
         bodies=bodies,
         textures=packed,
         light=light,
         sky=torch.tensor(sky, dtype=torch.float32),
+        num_edges=int((staying + movable).max()),
     )
 
 

@@ -31,9 +31,10 @@ from adbench_kernels.ray_casting.columns import (
     U,
     V,
 )
+from adbench_kernels.ray_casting.tables import CHANNEL_BITS
 
 F = np.float32
-CHANNEL = 21
+CHANNEL = CHANNEL_BITS
 MASK = (1 << CHANNEL) - 1
 WEIGHT = 13
 """Bits of the weights of texels."""

@@ -15,6 +15,9 @@ from torch import Tensor
 from adbench_kernels.ray_casting.parts import Flat, Part, Wall
 from adbench_kernels.ray_casting.textures import Textures
 
+EDGES_AT_ONCE = 4
+"""Edges of a flat that the Triton kernel takes at a time."""
+
 
 @dataclass(frozen=True)
 class Surfaces:
@@ -86,6 +89,11 @@ class Surfaces:
     def empty(self) -> bool:
         """Whether there is no wall and no flat."""
         return self.wall_texture.shape[1] == 0 and self.flat_texture.shape[1] == 0
+
+
+def padded_edges(corners: Tensor) -> Tensor:
+    """How many edges outlines of that many corners have in tables, a multiple of four each."""
+    return (corners + (EDGES_AT_ONCE - 1)) // EDGES_AT_ONCE * EDGES_AT_ONCE
 
 
 def tabulate(

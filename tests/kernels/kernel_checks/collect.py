@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,3 +55,37 @@ def stand_aside(
     module = Aside.from_parent(parent, path=module_path, needs=needs, reason=reason)
     assert isinstance(module, pytest.Module)
     return module
+
+
+def where_interpreted(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """What `pytest_pycollect_makemodule` returns for files that run kernels in the interpreter.
+
+    TRITON_INTERPRET=1 must be set before a kernel is defined: in a process of their own.
+    """
+    if has_triton() and interpreted():
+        return None
+    return stand_aside(
+        module_path,
+        parent,
+        needs="triton",
+        reason="runs through Triton's interpreter in a process of its own: make test-kernels",
+    )
+
+
+def keep_share(config: pytest.Config, items: list[pytest.Item], folder: Path) -> None:
+    """Keep one in ADBENCH_KERNEL_SHARE of the cases of each test in `folder`, the first included.
+
+    What `pytest_collection_modifyitems` does.
+    """
+    share = int(os.environ.get("ADBENCH_KERNEL_SHARE", "1"))
+    seen: Counter[str] = Counter()
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        here = folder in item.path.parents
+        test = item.nodeid.partition("[")[0]
+        (kept if not here or seen[test] % share == 0 else left_out).append(item)
+        seen[test] += 1
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept

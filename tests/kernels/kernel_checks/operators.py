@@ -14,7 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adbench_kernels import Intervals, attention, patch_embed, rotary_attention, rotary_turns
+from adbench_kernels import (
+    Intervals,
+    Scene,
+    attention,
+    build_scene,
+    patch_embed,
+    rotary_attention,
+    rotary_turns,
+)
+from adbench_kernels.ray_casting import Box
+from adbench_kernels.ray_casting.scene import place_bodies
+from adbench_kernels.ray_casting.tables import tables
+from adbench_kernels.ray_casting.triton.packing import packed
+from kernel_checks.rooms import pictures, poses, room
 
 Arguments = tuple[Any, ...]
 
@@ -30,6 +43,7 @@ def registered() -> set[str]:
 def register_all() -> None:
     """Import what registers operators only when it is used. Needs Triton only when they run."""
     import adbench_kernels.patch_embedding.library
+    import adbench_kernels.ray_casting.library
     import adbench_kernels.ring_cache.library
     import adbench_kernels.rotary_attention.fused  # noqa: F401
 
@@ -104,6 +118,23 @@ def _patch(grad: bool) -> Arguments:
     return _frames(), weight, bias, 4, [0.5] * 3, [0.25] * 3, torch.float32
 
 
+def _view() -> tuple[Scene, Tensor, Tensor, Tensor]:
+    """A scene with a body, and two cameras, their scenes and where they find the body."""
+    box = Box((1.0, 0.0), (0.5, 1.0, 0.5), body="box")
+    scene = build_scene([[*room(), box]], textures=pictures())
+    return scene, poses(BATCH), torch.zeros(BATCH, dtype=torch.int64), torch.ones(BATCH, 1, 4)
+
+
+def _raycast_numba(_: bool) -> Arguments:
+    scene, camera, index, bodies = _view()
+    return camera, index, *tables(scene, place_bodies(scene, index, bodies)), 5, 7, 4
+
+
+def _raycast_triton(_: bool) -> Arguments:
+    scene, camera, index, bodies = _view()
+    return camera, index, bodies, *packed(scene), 5, 7, 4
+
+
 def _patch_backward(_: bool) -> Arguments:
     return _numbers(BATCH, 4, 5), _frames(), 4, [0.5] * 3, [0.25] * 3, torch.float32
 
@@ -124,6 +155,8 @@ ARGUMENTS: dict[str, Callable[[bool], Arguments]] = {
     "patch_embed_blocked_backward": _patch_backward,
     "patch_embed_triton": _patch,
     "patch_embed_triton_backward": _patch_backward,
+    "raycast_numba": _raycast_numba,
+    "raycast_triton": _raycast_triton,
 }
 """Operator -> its arguments, given whether those that can have a gradient shall have one."""
 
