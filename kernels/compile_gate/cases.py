@@ -87,7 +87,7 @@ def jobs(target: str) -> list[Job]:
 
 def cases() -> list[Case]:
     """All of them, in the order in which they are shown."""
-    return [*_attention(), *_rotary(), *_ring(), *_patch()]
+    return [*_attention(), *_rotary(), *_ring(), *_patch(), *_raycast()]
 
 
 def _tiles(case: Case, target: str, length: str) -> tuple[object, ...]:
@@ -261,3 +261,26 @@ def _patches(name: str, targets: tuple[str, ...], dtype: torch.dtype) -> Case:
         patches.backward(out, frames, patch, mean, std, dtype)
 
     return Case(name, ("patch_forward", "patch_wgrad"), 0, ("16k",), targets, launch, dtype)
+
+
+def _raycast() -> Iterator[Case]:
+    yield _rays("raycast-64x64", "raycast", samples=1)
+    yield _rays("raycast-64x64-multisampled", "raycast_multisampled", samples=4)
+
+
+def _rays(name: str, kernel: str, *, samples: int) -> Case:
+    # A water maze's: walls, flats, edges of flats, textures and their mip levels, texels.
+    walls, flats, edges, textures, levels, texels = 48, 11, 72, 10, 8, 250_000
+
+    def launch(num_frames: int) -> None:
+        from adbench_kernels.ray_casting.triton.launch import raycast
+
+        f, i = torch.float32, torch.int32
+        raycast(
+            _meta(num_frames, 4, dtype=f), _meta(num_frames, dtype=torch.int64),
+            _meta(num_frames, 0, 4, dtype=f), _meta(1, 15, walls, dtype=f),
+            _meta(1, 19, flats, dtype=f), _meta(1, 5, edges, dtype=f), _meta(9, dtype=f),
+            _meta(texels, dtype=i), _meta(textures + 1, levels, dtype=i), 64, 64, samples,
+        )  # fmt: skip
+
+    return Case(name, (kernel,), 0, ("2k",), COMPILES, launch, torch.float32)
