@@ -202,6 +202,63 @@ def test_without_hdf5plugin_storing_frames_is_refused_with_how_to_install_it(
     collect(run(), seed=0, folder=tmp_path)  # states need none of it
 
 
+TELEVISION = """
+import gymnasium, numpy as np
+from adbench import gym_family
+
+class Television(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 255, SHAPE, np.uint8)
+    action_space = gymnasium.spaces.Discrete(3)
+
+    def _look(self):
+        return self.np_random.integers(0, 256, SHAPE, np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 4
+        return self._look(), {}
+
+    def step(self, action):
+        self.left -= 1
+        return self._look(), float(action), self.left == 0, False, {}
+
+def television():
+    return gym_family(lambda task: Television(), tasks=list(range(12)), max_episode_steps=9)
+"""
+
+
+@pytest.mark.parametrize("shape", [(6, 7, 3), (6, 7)])
+def test_images_that_cannot_be_drawn_anew_are_kept_whole_or_compressed(
+    shape: tuple[int, ...], publish: Callable[..., None], tmp_path: Path
+) -> None:
+    text = TELEVISION.replace("SHAPE", str(shape))
+    publish("tv", "[adbench.envs]\ntelevision = tv:television\n", tv=text)
+    source = SourceConfig(name="a2c", settings={"hidden_width": 4, "hidden_layers": 1})
+    rules = CollectConfig(learners_per_task=2, episodes=3, expert_episodes=0, max_episodes=3)
+    config = run("television", source=source, collect=rules, env_settings={})
+    collect(config, seed=0, folder=tmp_path / "whole")
+    packed = config.with_(collect=rules.with_(store_frames=True))
+    if len(shape) == 2:
+        with pytest.raises(ConfigError, match="three axes"):
+            collect(packed, seed=0, folder=tmp_path / "packed")
+    else:
+        pytest.importorskip("hdf5plugin")
+        collect(packed, seed=0, folder=tmp_path / "packed")
+    batches = []
+    for folder in sorted(path for path in tmp_path.iterdir() if (path / "manifest.jsonl").exists()):
+        store = HistoryStore.open(folder)
+        assert ("frame" in store.fields) == (folder.name == "packed")
+        assert all(line.renderer is None for line in store.manifest)
+        sampler = WindowSampler(store, row_steps=12, seed=0, label="ad")
+        assert not sampler.holds_states
+        batches.append(sampler.batch(5).observation)
+    assert len(batches) == len(shape) - 1
+    for batch in batches:
+        assert isinstance(batch, Tensor) and batch.dtype == torch.uint8
+        assert batch.shape == (5, 12, *shape)
+        assert torch.equal(batch, batches[0])  # type: ignore[arg-type]
+
+
 def rows(states: Path) -> tuple[RowFrames, Tokens]:
     store = HistoryStore.open(states)
     sampler = WindowSampler(store, row_steps=9, seed=0, label="ad")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
-from adbench.model import DistillationModel
+from adbench.config import ModelConfig, TrainConfig
+from adbench.model import DistillationModel, build_model
 from adbench.model.static import GraphedStep, StaticStep, static_step
+from adbench.noise import torch_generator
 from adbench.tokens import Tokens
 
 MakeModel = Callable[..., DistillationModel]
@@ -51,6 +56,40 @@ def test_replayed_steps_are_the_eager_ones_past_the_wrap_with_staggered_resets(
         assert torch.equal(actual.cpu()[count > 0], expected.cpu()[count > 0])
     assert int(graphed.cache.state.length.max()) > 3 * net.window_tokens
     assert torch.equal(graphed.cache.state.length, eager.cache.state.length)
+
+
+@pytest.mark.parametrize("images", ["patch", "paper"])
+@torch.no_grad()
+def test_replayed_steps_over_frames_are_the_eager_ones(images: Literal["patch", "paper"]) -> None:
+    space, length = spaces.Box(0, 255, (32, 40, 3), np.uint8), 30
+    net = build_model(
+        ModelConfig(width=64, layers=2, heads=2, feedforward=64, encoder=images),
+        TrainConfig(window_steps=8),
+        space,
+        5,
+        generator=torch_generator("graph"),
+    )
+    net = net.eval().cuda()
+    draw = torch.Generator().manual_seed(0)
+    shape = (LANES, length)
+    tokens = Tokens(
+        observation=torch.randint(
+            0, 256, (*shape, *space.shape), generator=draw, dtype=torch.uint8
+        ),
+        previous_action=torch.randint(0, 5, shape, generator=draw),
+        previous_reward=torch.rand(shape, generator=draw),
+        ending=torch.zeros(shape, dtype=torch.uint8),
+        action=torch.zeros(shape, dtype=torch.int64),
+        valid=torch.ones(shape, dtype=torch.bool),
+    )
+    eager, graphed = StaticStep(net, tokens), static_step(net, tokens)
+    assert type(graphed) is GraphedStep
+    for at in range(length):
+        one = tokens.map(lambda part, at=at: part[:, at : at + 1])  # type: ignore[misc]
+        count = (torch.rand(LANES, generator=draw) < 0.8).int()
+        expected = eager(one.to("cuda"), count.cuda(), None)
+        actual = graphed(one, count, None)
+        assert torch.equal(actual[count > 0], expected.cpu()[count > 0])
 
 
 @torch.no_grad()

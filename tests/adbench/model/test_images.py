@@ -197,6 +197,14 @@ def test_an_exact_context_remembers_vectors_and_predicts_as_with_frames(images: 
 
 
 @both
+def test_a_model_of_frames_is_one_graph_for_torch_compile(images: Images) -> None:
+    net, tokens = model(images), rows(2, padding=3)
+    graph = torch.compile(net, backend="eager", fullgraph=True, dynamic=False)
+    found, expected = graph(tokens), net(tokens)
+    assert (found - expected)[tokens.valid].abs().max() < FLOAT32_ERROR
+
+
+@both
 @pytest.mark.parametrize("context", ["banded", "exact"])
 def test_a_frame_is_encoded_once_in_a_roll_out(images: Images, context: str) -> None:
     world = family("watermaze-small", {"height": 8, "width": 8})
