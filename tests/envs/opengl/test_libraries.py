@@ -65,20 +65,27 @@ def test_settings_of_the_users_are_left_alone(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.requires("gl")
-def test_a_machine_without_egl_is_told_what_to_install() -> None:
+@pytest.mark.parametrize(
+    ("lack", "how"),
+    [
+        # The library is there, and finds no driver.
+        ({"__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent.json"}, "headless through EGL"),
+        ({"PYGLET_HEADLESS": "False", "DISPLAY": ":99"}, "on a display"),
+    ],
+)
+def test_a_machine_without_egl_or_display_is_told_what_to_install(
+    lack: dict[str, str], how: str
+) -> None:
     script = (
-        "import torch\n"
         "from adbench.errors import UsageError\n"
-        "from adbench_envs.watermaze import Watermaze\n"
+        "from adbench_envs.worlds.opengl.libraries import load\n"
         "try:\n"
-        "    Watermaze(renderer='miniworld').render_state({'pose': torch.zeros(2, 3)})\n"
+        "    load()\n"
         "except UsageError as error:\n"
         "    print(error)\n"
     )
-    # The library is there, and finds no driver.
-    hidden = {"__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent.json"}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | hidden
+        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | lack
     )
-    assert "no OpenGL context could be had headless through EGL" in done.stdout, done.stderr
+    assert f"no OpenGL context could be had {how}" in done.stdout, done.stderr
     assert "apt-get install" in done.stdout and "renderer='raycast'" in done.stdout

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adbench.errors import AdbenchError
+from adbench.errors import AdbenchError, UsageError
 from adbench_envs.watermaze import WatermazeSmall
 from adbench_envs.worlds.opengl import workers
 from adbench_envs.worlds.opengl.workers import Painters
@@ -76,6 +76,27 @@ def test_what_a_dying_worker_said_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(workers, "PROGRAM", ("-c", "raise SystemExit('the ink ran out')"))
     with pytest.raises(AdbenchError, match=r"ended with exit code 1. It said: the ink ran out"):
         _painters().draw(POSES)
+
+
+def test_what_a_worker_cannot_do_for_want_of_a_driver_is_said_as_it_says_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_FILENAMES", "/nonexistent.json")
+    with pytest.raises(UsageError, match="no OpenGL context could be had headless through EGL"):
+        _painters().draw(POSES)
+
+
+def test_a_worker_loads_what_it_draws_with_and_no_torch() -> None:
+    script = (
+        "import sys\n"
+        "import adbench_envs.worlds.opengl.painter\n"
+        "from adbench_envs.worlds.opengl.libraries import load\n"
+        "load()\n"
+        "import adbench_envs.worlds.opengl.drawing\n"
+        "assert 'miniworld' in sys.modules and 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_workers_end_with_what_owns_them() -> None:

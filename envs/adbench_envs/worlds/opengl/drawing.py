@@ -23,7 +23,6 @@ from miniworld.params import DEFAULT_PARAMS, DomainParams
 from pyglet.gl import GL_MULTISAMPLE, glDisable
 
 from adbench.errors import UsageError
-from adbench_envs.worlds.opengl.libraries import a_context
 from adbench_envs.worlds.opengl.parts import Body, Level, Ring, TexturedRoom, image_frame
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class WorldView(MiniWorldEnv):
         others: arguments of `MiniWorldEnv`.
 
     Raises:
-        UsageError: there is another one in this process, or no OpenGL.
+        UsageError: there is another one in this process.
     """
 
     _only: weakref.ref[WorldView] | None = None
@@ -68,7 +67,7 @@ class WorldView(MiniWorldEnv):
         size = {"obs_height": height, "obs_width": width}
         size |= {"window_height": height, "window_width": width}
         # MiniWorld says how many samples it falls back to on stdout, where data is expected.
-        with contextlib.redirect_stdout(io.StringIO()), a_context():
+        with contextlib.redirect_stdout(io.StringIO()):
             super().__init__(params=_settings(worlds[0]), **(size | others))
             # MiniWorld's own would have 8 samples, or as many as there are.
             self.obs_fb = (FrameBuffer if samples > 1 else _SingleSampled)(width, height, samples)

@@ -9,8 +9,6 @@ import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from adbench.errors import UsageError
 
@@ -79,25 +77,12 @@ def load() -> None:
     """Import MiniWorld into this process, which opens an OpenGL context.
 
     Raises:
-        UsageError: see `require` and `a_context`.
+        UsageError: see `require`; or OpenGL gives no context.
     """
     require()
     os.environ.update(settings())
-    with a_context():
-        importlib.import_module("miniworld.miniworld")
-
-
-@contextmanager
-def a_context() -> Iterator[None]:
-    """Say what to do where OpenGL gives no context.
-
-    Raises:
-        UsageError: it gives none.
-    """
     try:
-        yield
-    except UsageError:
-        raise
+        importlib.import_module("miniworld.miniworld")
     except Exception as error:
         pyglet = importlib.import_module("pyglet")
         how = "headless through EGL" if pyglet.options["headless"] else "on a display"

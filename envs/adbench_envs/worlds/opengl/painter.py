@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adbench.errors import UsageError
+
 READY = b"ready"
 FRAMES, REFUSAL = b"f", b"r"
 POSE = 4
@@ -34,7 +36,7 @@ def main() -> None:
             requests.recv_bytes(), object_hook=lambda names: SimpleNamespace(**names)
         )
         view = _view(scene)
-    except Exception as error:
+    except UsageError as error:
         answers.send_bytes(REFUSAL + str(error).encode())
         return
     answers.send_bytes(READY)
