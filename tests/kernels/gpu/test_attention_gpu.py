@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -113,6 +114,39 @@ def test_long_rows_are_exact_to_rounding(length: int, window: int | None, width:
     # Sums of 65,536 terms: 256 times as many as the tolerance is derived for, 16 times the error.
     assert_lse_close(lse, exact[1], tolerance=3.2e-5)
     assert_gradients_close(tuple(grads), exact[2:], terms)
+
+
+@pytest.mark.parametrize("window", [None, 1024])
+@pytest.mark.parametrize(("length", "split"), [(120, 50), (4097, 2000)])
+def test_two_parts_of_a_row_make_the_whole(length: int, split: int, window: int | None) -> None:
+    """Context parallelism: queries of the second part sit after the last key of the first."""
+    given = operands(2, length, 4, 2, 32)
+    intervals = Intervals.causal() if window is None else Intervals.window(window)
+    out, lse, *whole = both_ways(given, intervals)
+    how: dict[str, Any] = {"intervals": intervals, "implementation": "triton"}
+    early, late = slice(split), slice(split, length)
+    total = [torch.zeros_like(x, dtype=torch.float32) for x in whole]
+    seen = []
+    for asks, holds in ((early, early), (late, early), (late, late)):
+        how["query_offset"] = split if asks != holds else 0
+        (q, grad_out), (k, v) = (
+            [given[i][:, part] for i in those] for those, part in (((0, 3), asks), ((1, 2), holds))
+        )
+        seen.append(attention(q, k, v, return_lse=True, **how))
+        grads = attention_backward(grad_out, q, k, v, out[:, asks], lse[:, :, asks], **how)
+        for sum_of_parts, part, grad in zip(total, (asks, holds, holds), grads, strict=True):
+            sum_of_parts[:, part] += grad
+    (out_a, lse_a), (out_b, lse_b) = seen[1:]
+    merged = torch.logaddexp(lse_a, lse_b)
+    shares = ((x - merged).exp().transpose(1, 2)[..., None] for x in (lse_a, lse_b))
+    pieces = (x.float() * share for x, share in zip((out_a, out_b), shares, strict=True))
+    assert_lse_close(merged, lse[:, :, late].double())
+    for name, actual, right in (
+        ("out", torch.cat([seen[0][0].float(), sum(pieces, out.new_zeros(()))], 1), out),
+        *zip(("dq", "dk", "dv"), total, whole, strict=True),
+    ):
+        # Parts are rounded to bfloat16, and so is the whole.
+        assert_close(actual, right.double(), name=name, tolerance=2 * BFLOAT16_ERROR)
 
 
 @pytest.mark.parametrize("width", [16, 32, 64, 128])

@@ -156,3 +156,16 @@ def test_offsets_pass_two_to_the_thirty_one() -> None:
     assert torch.equal(cache.keys[-1, 0, -1], k[-1, 0, 0])
     out = ring_attention(q, cache, window=1, implementation="triton")
     assert torch.equal(out, v)
+
+
+def test_counts_out_of_range_stay_within_the_ring() -> None:
+    """Nobody looks at them on a GPU: they are taken as none and as all of the new tokens."""
+    many = torch.tensor([-3, 0, 1, 2, 9], device=DEVICE)
+    q, k, v = torch.randn(3, LANES, 2, 4, 32, device=DEVICE).unbind()
+    found = []
+    for count in (many, many.clamp(0, 2)):
+        cache = ring(9, 4, 32, torch.float32)
+        ring_append(cache, k, v, count=count)
+        found.append((ring_attention(q, cache, window=8), cache.state.length))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1].tolist() == [0, 0, 1, 2, 2]

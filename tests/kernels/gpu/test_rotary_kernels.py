@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adbench_kernels import rotary_attention, rotary_turns, strided_rotary_attention
+from adbench_kernels import choice, rotary_attention, rotary_turns, strided_rotary_attention
 from kernel_checks.precision import RELATIVE_ERROR, assert_close, relative_error
 
 TWICE = 2.0
@@ -93,3 +93,25 @@ def test_auto_serves_a_gpu_with_dropout_too() -> None:
         out.float().sum().backward()  # type: ignore[no-untyped-call]
         assert given.grad is not None
         assert given.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("batch", "length", "dropout"), [(2, 60, 0.0), (2, 1, 0.0), (70_000, 3, 0.0), (2, 60, 0.1)]
+)
+@pytest.mark.parametrize("name", ["sdpa-cudnn", "sdpa-flash", "sdpa-efficient"])
+def test_what_was_measured_to_be_fastest_may_be_refused_by_torch_without_harm(
+    name: str, batch: int, length: int, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuDNN takes neither 2^16 rows nor a single key, and dropout in sixteenths alone."""
+    row = {
+        "op": "rotary_attention", "arch": choice.arch(torch.device("cuda")), "head_dim": 32,
+        "length": "<=128", "mask": "causal", "median_ms": {name: 1.0, "triton": 2.0},
+    }  # fmt: skip
+    monkeypatch.setattr(choice, "_MEASURED", choice.parse({"schema": 1, "rows": [row]}))
+    qkv = numbers(batch, length, 6, 32, seed=0, dtype=torch.bfloat16)
+    grad_out = numbers(batch, length, 2, 32, seed=1, dtype=torch.bfloat16)
+    ours = run([qkv], grad_out, dtype=torch.bfloat16, dropout=dropout)
+    assert all(x.isfinite().all() for x in ours)
+    if not dropout:
+        exact = run([qkv], grad_out, dtype=torch.float64, implementation="reference")
+        assert_close(ours[0], exact[0], name="out", tolerance=2 * RELATIVE_ERROR[torch.bfloat16])
