@@ -32,10 +32,17 @@ Scalar = bool | int | float | str
 _SCALARS = {kind.__name__ for kind in (bool, int, float, str)}
 
 TRAINED_METHODS = ("ad", "ed", "ad-shuffled")
+PIXEL_METHODS = ("ad-blind", "sweep")
+"""Rows that belong to every report on pixels: does the task ask for sight, or for learning?"""
 METHODS = (
     "ad", "ed", "ad-shuffled", "ad-no-reward", "ad-blind", "sweep",
     "source", "source-best", "random", "optimal",
 )  # fmt: skip
+
+
+def with_pixels(methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Rows of a report, and `PIXEL_METHODS`, in the order of `METHODS`."""
+    return tuple(name for name in METHODS if name in (*methods, *PIXEL_METHODS))
 
 
 class Config(BaseModel):
@@ -142,7 +149,8 @@ class TasksConfig(UserConfig):
     validation: Count | None = None
     """Validation tasks, all that tuning and checkpoint choice see; none: all that the split has."""
     test: Count | None = None
-    """Test tasks, read by the final evaluation alone; none: all that the split has."""
+    """Tasks of each test set, read by the final evaluation alone; none: all that the split has. A
+    test set after the first that has fewer gives all of them."""
 
 
 class SourceConfig(UserConfig):
@@ -341,7 +349,7 @@ class RunConfig(UserConfig):
     methods: Annotated[tuple[str, ...], Field(min_length=1)] = (
         "ad", "ed", "ad-shuffled", "ad-no-reward", "source", "source-best", "random", "optimal",
     )  # fmt: skip
-    """Rows of the report."""
+    """Rows of the report; with pixels `ad-blind` and `sweep` belong to them."""
     tasks: TasksConfig = TasksConfig()
     source: SourceConfig = SourceConfig()
     collect: CollectConfig = CollectConfig()
@@ -363,8 +371,9 @@ class RunConfig(UserConfig):
         for method in self.methods:
             if method not in METHODS:
                 raise ValueError(str(unknown_name("method", method, METHODS)))
-        if "ad-no-reward" in self.methods and "ad" not in self.methods:
-            raise ValueError("ad-no-reward uses AD's weights; add 'ad' to methods")
+        for method in ("ad-no-reward", "ad-blind"):
+            if method in self.methods and "ad" not in self.methods:
+                raise ValueError(f"{method} uses AD's weights; add 'ad' to methods")
         return self
 
     @property

@@ -28,6 +28,7 @@ from adbench.tokens import (
     Tokens,
     map_observation,
 )
+from adbench.trace import Recorder, Watch
 
 __all__ = ["LANES_AT_ONCE", "Rollout", "rollout"]
 
@@ -49,6 +50,7 @@ def rollout(
     device: torch.device | str = "cpu",
     action: Literal["sample", "mode"] = "sample",
     lanes_at_once: int = LANES_AT_ONCE,
+    recorder: Recorder | None = None,
     progress: Progress = silent,
     stop: Stop = never,
 ) -> Rollout:
@@ -68,6 +70,7 @@ def rollout(
         device: where the environment lives, if it can step there; a model is where its weights are.
         action: sample the policy, or take its likeliest action.
         lanes_at_once: lanes played side by side.
+        recorder: takes down what some of the lanes go through; none: nobody does.
         progress: told the episodes played, of all lanes.
         stop: asked now and then whether to give up.
 
@@ -86,8 +89,11 @@ def rollout(
         def tell(done: int, before: int = start * episodes) -> None:
             progress(before + done, num_lanes * episodes)
 
+        watch = recorder.watch(start, len(lanes.lane_ids)) if recorder else None
         with policy.playing():
-            played.append(_play(policy, family, lanes, episodes, device, action, tell, stop))
+            played.append(_play(policy, family, lanes, episodes, device, action, watch, tell, stop))
+        if recorder and watch:
+            recorder.keep(watch)
     return Rollout(
         returns=torch.cat([part.returns for part in played]),
         lengths=torch.cat([part.lengths for part in played]),
@@ -121,6 +127,7 @@ def _play(
     episodes: int,
     device: torch.device | str,
     action: Literal["sample", "mode"],
+    watch: Watch | None,
     progress: Callable[[int], None],
     stop: Stop,
 ) -> _Ledger:
@@ -128,13 +135,21 @@ def _play(
     device = torch.device(device if family.accelerated else "cpu")
     # The environment has a seed of its own in each stage, as the actions' noise has.
     env_seed = int(key_of(lanes.seed, lanes.stage, "env")[0] >> 1)
-    env = family.make(lanes.tasks, seed=env_seed, lane_ids=lanes.lane_ids, device=device)
+    env = family.make(
+        lanes.tasks,
+        seed=env_seed,
+        lane_ids=lanes.lane_ids,
+        device=device,
+        observe="agent" if policy.sees else "state",
+    )
     noise = lanes.noise("action", int(family.action_space.n), device=device)
     ledger = _Ledger(len(lanes.lane_ids), episodes, device)
     views = _Views(len(lanes.lane_ids), device)
     policy.start(lanes, device)
+    unseen = torch.empty(len(lanes.lane_ids), 0, device=device)
     observation, _ = env.reset()
-    view = views.first(observation)
+    view = views.first(observation if policy.sees else unseen)
+    state = env.state() if watch else {}
     for step in range(episodes * family.max_episode_steps):
         if step % _STEPS_BETWEEN_STOPS == 0 and stop():
             raise Stopped(f"{lanes.stage} stopped before its end; it begins again next time.")
@@ -142,6 +157,12 @@ def _play(
         observation, reward, terminated, truncated, info = env.step(actions)
         ended = terminated | truncated
         ledger.add(reward, ended)
+        if watch:
+            watch.note(state, info["final_state"], reward, ended)
+            state = env.state()
+        final = info["final_obs"]
+        if not policy.sees:
+            observation = final = unseen
         # The one look at the device in a step: where nothing ended there is one token a lane.
         if not bool(ended.any()):
             view = views.running(observation, actions, reward, ledger.playing)
@@ -150,9 +171,7 @@ def _play(
         progress(played)
         if played == ledger.episodes_in_all:
             return ledger
-        view = views.ending(
-            observation, actions, reward, terminated, ended, ledger.playing, info["final_obs"]
-        )
+        view = views.ending(observation, actions, reward, terminated, ended, ledger.playing, final)
     raise ContractError(
         f"{family.name}: after {episodes * family.max_episode_steps} steps some lanes have not "
         f"ended {episodes} episodes, though max_episode_steps is {family.max_episode_steps}. "

@@ -4,6 +4,7 @@
     DIR/histories/seed-S/                                 shards and their manifest
     DIR/checkpoints/seed-S/METHOD/                        trained weights
     DIR/evaluations/seed-S/TESTSET/METHOD.safetensors     roll-outs, one file each
+    DIR/evaluations/seed-S/TESTSET/ad.trace.safetensors   some lanes of AD, state by state
     DIR/metrics.jsonl  results.json  report.html  figures/
     DIR/start.json  seconds.json                          how it was begun, and the time it took
 
@@ -153,9 +154,17 @@ class RunFolder:
             )
         return self.path / "evaluations" / f"seed-{seed}" / test_set / f"{method}.safetensors"
 
+    def trace(self, seed: int, test_set: str, method: str) -> Path:
+        """The file of the states that some lanes of a method went through."""
+        return self.evaluation(seed, test_set, method).with_suffix(".trace.safetensors")
+
     def source_choice(self, seed: int) -> Path:
         """The settings that `source-best` was given, chosen on validation tasks."""
         return self.path / "evaluations" / f"seed-{seed}" / "source-best.json"
+
+    def sweep_choice(self, seed: int) -> Path:
+        """The actions of `sweep`, chosen on training tasks."""
+        return self.path / "evaluations" / f"seed-{seed}" / "sweep.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -5,20 +5,16 @@ T tasks, N lanes, K episodes.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from adbench.errors import ResultsError
+from adbench.tensor_file import load_tensors, refusal, save_tensors
 
 SCHEMA = 1
 _KIND = "adbench roll-out"
@@ -62,11 +58,8 @@ class Rollout:
         Raises:
             ResultsError: it cannot be written.
         """
-        tensors = {name: getattr(self, name).contiguous() for name in _FIELDS}
-        told = {"schema": SCHEMA, "about": self.about, "checksum": _checksum(tensors, self.about)}
-        # One key, because safetensors writes several in any order: equal roll-outs, equal files.
-        metadata = {_KIND: json.dumps(told, sort_keys=True)}
-        _write_whole(path, safetensors.torch.save(tensors, metadata=metadata))
+        tensors = {name: getattr(self, name) for name in _FIELDS}
+        save_tensors(path, _KIND, SCHEMA, tensors, self.about)
 
     @classmethod
     def load(cls, path: Path, *, about: Mapping[str, Any] | None = None) -> Rollout:
@@ -80,32 +73,11 @@ class Rollout:
             ResultsError: it is missing, damaged, altered, of another schema or about something
                 else; names the file and what is wrong.
         """
+        tensors, said = load_tensors(path, _KIND, SCHEMA, _FIELDS, about=about)
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if _KIND not in metadata:
-                    raise _refusal(path, "it is a safetensors file of another kind")
-                told = json.loads(metadata[_KIND])
-                if not isinstance(told, dict) or told.get("schema") != SCHEMA:
-                    schema = told.get("schema") if isinstance(told, dict) else None
-                    raise _refusal(path, f"its schema is {schema}; this version reads {SCHEMA}")
-                if missing := [name for name in _FIELDS if name not in file.keys()]:
-                    raise _refusal(path, f"it lacks {', '.join(missing)}")
-                tensors = {name: file.get_tensor(name) for name in _FIELDS}
-            said = told.get("about")
-            if not isinstance(said, dict) or told.get("checksum") != _checksum(tensors, said):
-                raise _refusal(path, "its checksum disagrees: it was altered or damaged")
-        except FileNotFoundError:
-            raise ResultsError(f"{path} does not exist. Run `adbench evaluate` first.") from None
-        except (OSError, SafetensorError, ValueError) as error:
-            raise _refusal(path, f"it cannot be read ({error})") from None
-        for name, wanted in (about or {}).items():
-            if said.get(name) != wanted:
-                raise _refusal(path, f"its {name} is {said.get(name)!r}, wanted {wanted!r}")
-        try:
-            return cls(**tensors, about=said)
+            return cls(**{name: tensors[name] for name in _FIELDS}, about=said)
         except ResultsError as error:
-            raise _refusal(path, str(error).rstrip(".")) from None
+            raise refusal(path, str(error).rstrip(".")) from None
 
 
 def _problem(rollout: Rollout) -> str:
@@ -131,30 +103,3 @@ def _problem(rollout: Rollout) -> str:
             f"task_index goes from {index.min()} to {index.max()}, tasks are {len(rollout.tasks)}"
         )
     return ""
-
-
-def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
-    digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
-    for name in _FIELDS:
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _refusal(path: Path, why: str) -> ResultsError:
-    return ResultsError(f"{path} is refused: {why}. Delete it; `adbench evaluate` makes it again.")
-
-
-def _write_whole(path: Path, raw: bytes) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise ResultsError(f"{path} cannot be written: {error.strerror or error}.") from None

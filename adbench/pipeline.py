@@ -13,16 +13,17 @@ import torch
 
 from adbench import plugins
 from adbench.collect import check_frames
-from adbench.config import TRAINED_METHODS, RunConfig
+from adbench.config import PIXEL_METHODS, TRAINED_METHODS, RunConfig
 from adbench.errors import ConfigError, Stopped
 from adbench.folder import RunFolder
 from adbench.noise import Lanes
 from adbench.progress import Reporter, Stop, never
+from adbench.spaces import image_keys
 from adbench.stages import collect, evaluate, report, train
-from adbench.stages.work import Seconds, Step, Work
+from adbench.stages.work import Seconds, Step, Work, held_out
 from adbench.task import TaskFamily
 
-FIRST = ("source", "ad", "ad-no-reward")
+FIRST = ("source", "ad", "ad-no-reward", "ad-blind", "sweep")
 """Rows of the first report, beside `random` and `optimal`, which are computed, not rolled out."""
 SECOND = ("ed", "ad-shuffled", "source-best")
 """Rows that follow it."""
@@ -119,27 +120,27 @@ def check(config: RunConfig) -> None:
     """Refuse at once what would fail after minutes of work.
 
     Raises:
-        ConfigError: methods that this pipeline does not have, none to play, or `ed` without the
-            episodes that it is trained on; frames to be stored of what is no image.
+        ConfigError: methods that need pixels where there are none, none to play, or `ed` without
+            the episodes that it is trained on; frames to be stored of what is no image.
         UsageError: more tasks than a split has, or a source that cannot learn on these.
     """
-    _check_methods(config)
     family, tasks = plugins.family_of(config), config.tasks
-    counts = {"train": tasks.train, "validation": tasks.validation}
-    for split, count in (counts | dict.fromkeys(family.test_sets, tasks.test)).items():
+    _check_methods(config, family)
+    for split, count in (("train", tasks.train), ("validation", tasks.validation)):
         family.tasks(split, count, seed=tasks.split_seed)  # only whether there are as many
+    for test_set in family.test_sets:
+        held_out(family, tasks, test_set)
     check_frames(config, family)
     _check_source(config, family)
 
 
-def _check_methods(config: RunConfig) -> None:
-    known = (*FIRST, *SECOND, "random", "optimal")
-    for method in config.methods:
-        if method not in known:
-            raise ConfigError(
-                f"methods: {method!r} needs pixels, which {config.env!r} has not. "
-                f"Choose among {', '.join(known)}."
-            )
+def _check_methods(config: RunConfig, family: TaskFamily) -> None:
+    blind = [method for method in config.methods if method in PIXEL_METHODS]
+    if blind and not image_keys(family.observation_space):
+        raise ConfigError(
+            f"methods: {blind[0]!r} needs pixels, which {config.env!r} has not. "
+            f"Leave out {', '.join(blind)}."
+        )
     if not set(config.methods) & {*FIRST, *SECOND}:
         raise ConfigError(
             f"methods: {', '.join(config.methods)} are computed, not played; "

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,7 +39,14 @@ class StepView:
 
 
 class Policy(ABC):
-    """Chooses every lane's next action."""
+    """Chooses every lane's next action.
+
+    Attributes:
+        sees: whether it looks at observations; for one that does not, none are rendered, and those
+            in its tokens are empty.
+    """
+
+    sees: ClassVar[bool] = True
 
     @contextmanager
     def playing(self) -> Iterator[None]:
@@ -65,6 +72,8 @@ class Policy(ABC):
 class RandomPolicy(Policy):
     """Every action with equal probability."""
 
+    sees = False
+
     def start(self, lanes: Lanes, device: torch.device) -> None:
         """Nothing to forget."""
 
@@ -83,11 +92,20 @@ class ModelPolicy(Policy):
     Args:
         model: frozen; it is set to evaluation while it plays.
         zero_reward: show it a reward of zero always (the row `ad-no-reward`).
+        blind: show it this instead of what is there, always (the row `ad-blind`): one observation
+            without a batch, of a Dict space those keys that are not to be seen. None: it sees.
     """
 
-    def __init__(self, model: DistillationModel, *, zero_reward: bool = False) -> None:
+    def __init__(
+        self,
+        model: DistillationModel,
+        *,
+        zero_reward: bool = False,
+        blind: Observation | None = None,
+    ) -> None:
         self.model = model
         self.zero_reward = zero_reward
+        self.blind = blind
 
     @contextmanager
     def playing(self) -> Iterator[None]:
@@ -106,9 +124,11 @@ class ModelPolicy(Policy):
 
     def shown(self, tokens: Tokens) -> Tokens:
         """What of the tokens the model is shown."""
-        if not self.zero_reward:
-            return tokens
-        return replace(tokens, previous_reward=torch.zeros_like(tokens.previous_reward))
+        if self.zero_reward:
+            tokens = replace(tokens, previous_reward=torch.zeros_like(tokens.previous_reward))
+        if self.blind is not None:
+            tokens = replace(tokens, observation=_covered(tokens.observation, self.blind))
+        return tokens
 
     def act(self, view: StepView, noise: Tensor | None) -> Tensor:
         """Sample the model's prediction; see `Policy.act`."""
@@ -126,7 +146,8 @@ class DistilledPolicy(ModelPolicy):
 
     Args:
         model: frozen; it is set to evaluation while it plays.
-        zero_reward: show it a reward of zero always (the row `ad-no-reward`).
+        zero_reward: see `ModelPolicy`.
+        blind: see `ModelPolicy`.
         static: act through buffers that never move, which on a GPU is one CUDA graph a step and
             does not call `logits`; none: on a GPU.
     """
@@ -136,9 +157,14 @@ class DistilledPolicy(ModelPolicy):
     _begins = True
 
     def __init__(
-        self, model: DistillationModel, *, zero_reward: bool = False, static: bool | None = None
+        self,
+        model: DistillationModel,
+        *,
+        zero_reward: bool = False,
+        blind: Observation | None = None,
+        static: bool | None = None,
     ) -> None:
-        super().__init__(model, zero_reward=zero_reward)
+        super().__init__(model, zero_reward=zero_reward, blind=blind)
         self.static = static
 
     def start(self, lanes: Lanes, device: torch.device) -> None:
@@ -207,24 +233,27 @@ class RecomputePolicy(ModelPolicy):
 class ExactPolicy(RecomputePolicy):
     """The transformer as it was trained with `context = exact`: the last c tokens and no others."""
 
-    def __init__(self, model: DistillationModel, *, zero_reward: bool = False) -> None:
+    def __init__(
+        self,
+        model: DistillationModel,
+        *,
+        zero_reward: bool = False,
+        blind: Observation | None = None,
+    ) -> None:
         if model.context != "exact":
             raise UsageError(
                 f"this model was trained with context = {model.context}; ExactPolicy would make "
                 "another function of it. Use policy_of(model)."
             )
-        super().__init__(model, zero_reward=zero_reward)
+        super().__init__(model, zero_reward=zero_reward, blind=blind)
 
 
-def policy_of(model: DistillationModel, *, zero_reward: bool = False) -> ModelPolicy:
-    """The policy that realises what a model was trained as.
-
-    Args:
-        model: as trained.
-        zero_reward: show it a reward of zero always.
-    """
+def policy_of(
+    model: DistillationModel, *, zero_reward: bool = False, blind: Observation | None = None
+) -> ModelPolicy:
+    """The policy that realises what a model was trained as; arguments as `ModelPolicy`."""
     kind = ExactPolicy if model.context == "exact" else DistilledPolicy
-    return kind(model, zero_reward=zero_reward)
+    return kind(model, zero_reward=zero_reward, blind=blind)
 
 
 class TokenWindow:
@@ -269,6 +298,20 @@ class TokenWindow:
         valid = torch.arange(most, device=length.device) < self._length[:, None]
         self._tokens = replace(joined, valid=valid)
         return self._tokens, self._length
+
+
+def _covered(observation: Observation, blind: Observation) -> Observation:
+    """Observations [N, n, ...] with the same one in every place."""
+    if isinstance(observation, dict):
+        assert isinstance(blind, dict)
+        hidden = {name: _over(observation[name], part) for name, part in blind.items()}
+        return observation | hidden
+    assert isinstance(blind, Tensor)
+    return _over(observation, blind)
+
+
+def _over(shown: Tensor, part: Tensor) -> Tensor:
+    return part.to(shown.device).expand_as(shown)
 
 
 def _concatenate(left: Tokens, right: Tokens) -> Tokens:

@@ -18,6 +18,7 @@ from adbench.config import (
     SourceConfig,
     TasksConfig,
     TrainConfig,
+    with_pixels,
 )
 
 if TYPE_CHECKING:
@@ -156,7 +157,12 @@ GENERIC: dict[str, Callable[[TaskFamily], RunConfig]] = {
 
 def generic(family: TaskFamily, name: str) -> RunConfig:
     """A generic preset of that name for a family; `name` is a key of `GENERIC`."""
-    return GENERIC[name](family).with_(preset=name)
+    from adbench.spaces import image_keys  # torch, which the names of presets do without
+
+    config = GENERIC[name](family).with_(preset=name)
+    if not image_keys(family.observation_space):
+        return config
+    return config.with_(methods=with_pixels(config.methods))
 
 
 def source_for(family: TaskFamily) -> str:

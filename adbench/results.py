@@ -195,6 +195,7 @@ def _held_out(
         episodes=config.evaluate.episodes,
         generator=generator("intervals", name),
         resamples=resamples,
+        goal_within=family.max_episode_steps if family.ends_at_goal else None,
     )
 
 

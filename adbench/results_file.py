@@ -151,8 +151,8 @@ def _thinned(value: Any) -> Any:
 
 
 def _check_lengths(record: Mapping[str, Any], where: str, num_seeds: int) -> None:
-    for kind in ("curves", "full_curves"):
-        for method, curve in record[kind].items():
+    for kind in ("curves", "full_curves", "steps_to_goal"):
+        for method, curve in record.get(kind, {}).items():
             lengths = {key: len(values) for key, values in curve.items()}
             if len(set(lengths.values())) != 1:
                 raise ResultsError(f"{where}{kind}.{method}: lists of unequal length: {lengths}.")

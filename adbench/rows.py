@@ -76,11 +76,15 @@ class Row:
         steps: environment steps of each episode, averaged alike; none where it is computed, not
             rolled out.
         lanes: lanes behind each point of the curve, over all seeds; 0: computed.
+        to_goal: environment steps of each episode until the goal, those of one that did not get
+            there counted as the longest episode's, averaged alike; none where episodes have no such
+            end.
     """
 
     returns: Floats
     steps: Floats | None
     lanes: int
+    to_goal: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ def gather(
     episodes: int,
     generator: np.random.Generator,
     resamples: int = stats.RESAMPLES,
+    goal_within: int | None = None,
 ) -> HeldOut:
     """Average lanes within tasks and put seeds side by side.
 
@@ -153,6 +158,7 @@ def gather(
         episodes: K, which every lane of every row but the sources must have played.
         generator: draws of the intervals.
         resamples: how many.
+        goal_within: steps of the longest episode, if episodes end at a goal.
 
     Raises:
         ResultsError: rows that disagree on tasks, or lanes that did not play what they should have.
@@ -176,7 +182,7 @@ def gather(
             incomplete[method] = missing
             continue
         rows[method] = _row(
-            name, method, {seed: rollouts[method, seed] for seed in seeds}, episodes
+            name, method, {seed: rollouts[method, seed] for seed in seeds}, episodes, goal_within
         )
     random = np.stack([_per_task(base.random, name, "random") for base in baselines.values()])
     known = [
@@ -268,8 +274,14 @@ def _tasks_of(name: str, rollouts: Mapping[tuple[str, int], Rollout], seed: int)
     return found[1]
 
 
-def _row(name: str, method: str, rollouts: Mapping[int, Rollout], episodes: int) -> Row:
-    returns, steps, lanes = [], [], 0
+def _row(
+    name: str,
+    method: str,
+    rollouts: Mapping[int, Rollout],
+    episodes: int,
+    goal_within: int | None,
+) -> Row:
+    returns, steps, to_goal, lanes = [], [], [], 0
     for seed, rollout in rollouts.items():
         what = f"{method} on {name}, seed {seed}"
         played, lengths = np.asarray(rollout.returns), np.asarray(rollout.lengths)
@@ -293,6 +305,10 @@ def _row(name: str, method: str, rollouts: Mapping[int, Rollout], episodes: int)
         try:
             returns.append(stats.task_means(played, index, num_tasks))
             steps.append(stats.task_means(lengths, index, num_tasks))
+            if goal_within is not None:
+                # Who ends early with nothing was stopped, and did not arrive.
+                needed = np.where(played > 0, lengths, goal_within)
+                to_goal.append(stats.task_means(needed, index, num_tasks))
         except ResultsError as error:
             raise ResultsError(f"{what}: {error}") from None
         lanes += len(played)
@@ -302,6 +318,7 @@ def _row(name: str, method: str, rollouts: Mapping[int, Rollout], episodes: int)
         np.stack([each[:, :shared] for each in returns]),
         np.stack([each[:, :shared] for each in steps]),
         lanes,
+        np.stack([each[:, :shared] for each in to_goal]) if to_goal else None,
     )
 
 

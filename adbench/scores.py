@@ -57,7 +57,7 @@ def held_out_record(held_out: HeldOut) -> dict[str, Any]:
         "scores": {name: score_record(name, held_out) for name in rows},
         "differences": differences(held_out),
         "incomplete": held_out.incomplete,
-    }
+    } | _goal_record(held_out)
 
 
 def curve_record(row: Row, drawn: Resamples, *, episodes: int | None = None) -> dict[str, Any]:
@@ -84,6 +84,24 @@ def curve_record(row: Row, drawn: Resamples, *, episodes: int | None = None) -> 
         if row.steps is None
         else np.cumsum(stats.mean(np.moveaxis(row.steps, -1, 0)))[:length],
     }
+
+
+def _goal_record(held_out: HeldOut) -> dict[str, Any]:
+    """Steps to the goal, an episode each, of the rows that were rolled out; or nothing at all."""
+    record = {}
+    for name, row in held_out.rows.items():
+        if row.to_goal is None:
+            continue
+        steps = row.to_goal[..., : held_out.episodes]
+        nothing: list[None] = [None] * steps.shape[-1]
+        low, high = stats.curve_interval(steps, held_out.resamples) or (nothing, nothing)
+        record[name] = {
+            "episode": list(range(1, steps.shape[-1] + 1)),
+            "mean": stats.mean(np.moveaxis(steps, -1, 0)),
+            "ci_low": low,
+            "ci_high": high,
+        }
+    return {"steps_to_goal": record} if record else {}
 
 
 def score_record(name: str, held_out: HeldOut) -> dict[str, Any]:
@@ -116,6 +134,10 @@ def score_record(name: str, held_out: HeldOut) -> dict[str, Any]:
         put(key, final, statistic, held_out.scored_resamples, why)
     put("auc", whole, stats.mean, held_out.scored_resamples, why)
     put("final_return", final_returns, stats.mean, drawn)
+    if row.to_goal is not None:
+        to_goal = row.to_goal[..., : held_out.episodes]
+        last = to_goal[..., stats.last_tenth(to_goal.shape[-1])].mean(axis=-1)
+        put("final_steps_to_goal", last, stats.mean, drawn)
     _put_episodes_to(name, held_out, record, reasons)
     _put_share_of_source(name, held_out, record, reasons)
     record["at_episodes"] = [

@@ -62,6 +62,15 @@ def tensors(observation: Observation) -> dict[str, Tensor]:
     return observation if isinstance(observation, dict) else {"": observation}
 
 
+def image_keys(space: gymnasium.Space[Any]) -> tuple[str, ...]:
+    """Which of the `parts` are frames: bytes in two dimensions or three."""
+    return tuple(
+        key
+        for key, part in parts(space).items()
+        if isinstance(part, spaces.Box) and part.dtype == np.uint8 and len(part.shape) in (2, 3)
+    )
+
+
 def torch_dtype(space: gymnasium.Space[Any]) -> torch.dtype:
     """Element type of a batch of this space's values."""
     if not isinstance(space, spaces.Box):

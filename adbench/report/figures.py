@@ -7,7 +7,7 @@ results. Episodes count from 1 and are those of one stream.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,15 +30,52 @@ _FEW_EPISODES = 3
 
 def learning_curves(results: Results) -> str:
     """The main figure: return over episodes, every row with its interval, a panel a test set."""
+    sets = results["test_sets"]
+    grey = {
+        name: lambda axis, record=record: _paper(axis, results, record)
+        for name, record in sets.items()
+    }
+    curves = {name: record["curves"] for name, record in sets.items()}
+    return _panels(curves, "return of an episode", _range(sets.values()), height=5.0, behind=grey)
+
+
+def steps_to_goal(results: Results) -> str | None:
+    """Steps to the goal over episodes, drawn likewise; none where episodes do not end at one."""
+    curves = {name: record.get("steps_to_goal") for name, record in results["test_sets"].items()}
+    shown = {name: each for name, each in curves.items() if each}
+    if not shown:
+        return None
+    most = max(max(curve["mean"]) for each in shown.values() for curve in each.values())
+    return _panels(shown, "steps of an episode until the goal", (0.0, 1.05 * most), height=3.6)
+
+
+def _panels(
+    sets: Mapping[str, Mapping[str, Any]],
+    what: str,
+    between: tuple[float, float],
+    *,
+    height: float,
+    behind: Mapping[str, Callable[[Axes], list[End]]] | None = None,
+) -> str:
+    """Curves of rows over episodes, a panel a test set.
+
+    Args:
+        sets: curves by row, by test set.
+        what: the vertical axis.
+        between: its ends.
+        height: of the figure, inches.
+        behind: draws what lies behind the rows of a test set.
+    """
     with drawing():
-        sets = results["test_sets"]
         panels = len(sets)
-        figure = Figure(figsize=(9.2, 5.0) if panels == 1 else (4.0 * panels + 0.6, 4.6))
+        figure = Figure(
+            figsize=(9.2, height) if panels == 1 else (4.0 * panels + 0.6, height - 0.4)
+        )
         axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-        for axis, (name, record) in zip(axes, sets.items(), strict=True):
-            ends = _paper(axis, results, record) + _rows(axis, record)
-            _finish(axis, record)
-            axis.set_ylim(_range(sets.values()))
+        for axis, (name, curves) in zip(axes, sets.items(), strict=True):
+            ends = (behind[name](axis) if behind else []) + _rows(axis, curves)
+            _finish(axis, curves)
+            axis.set_ylim(between)
             if panels == 1:
                 axis.set_xlabel(
                     "episode of one task (the transformer is frozen, its context starts empty)"
@@ -46,15 +83,20 @@ def learning_curves(results: Results) -> str:
                 _label_ends(axis, ends)
             else:
                 axis.set_title(f"test set: {name}")
-        axes[0].set_ylabel("return of an episode")
+        axes[0].set_ylabel(what)
         if panels == 1:
-            figure.subplots_adjust(left=0.075, right=0.735, bottom=0.11, top=0.97)
+            bottom = 0.55 / figure.get_figheight()
+            figure.subplots_adjust(left=0.075, right=0.735, bottom=bottom, top=0.97)
         else:
             handles, labels = axes[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="lower center", ncols=min(4, len(labels)))
             lines = math.ceil(len(labels) / 4)
             figure.subplots_adjust(
-                left=0.06, right=0.985, bottom=0.14 + 0.055 * lines, top=0.92, wspace=0.08
+                left=0.06,
+                right=0.985,
+                bottom=(0.64 + 0.25 * lines) / figure.get_figheight(),
+                top=1 - 0.37 / figure.get_figheight(),
+                wspace=0.08,
             )
         return svg(figure)
 
@@ -63,9 +105,9 @@ End = tuple[float, str, str, float]
 """Where a line ends: y, label, colour, font size."""
 
 
-def _rows(axis: Axes, record: Mapping[str, Any]) -> list[End]:
+def _rows(axis: Axes, curves: Mapping[str, Any]) -> list[End]:
     ends = []
-    for order, (method, curve) in enumerate(record["curves"].items()):
+    for order, (method, curve) in enumerate(curves.items()):
         style = look(method)
         episode, mean = np.array(curve["episode"]), np.array(curve["mean"])
         marker = "o" if len(episode) <= _FEW_EPISODES else ""
@@ -87,7 +129,7 @@ def _rows(axis: Axes, record: Mapping[str, Any]) -> list[End]:
 
 def _paper(axis: Axes, results: Results, record: Mapping[str, Any]) -> list[End]:
     ends = []
-    last = _last_episode(record)
+    last = _last_episode(record["curves"])
     for curve in paper_curves(results["env"]):
         shown = curve.episode <= last
         if not shown.any():
@@ -105,12 +147,12 @@ def _paper(axis: Axes, results: Results, record: Mapping[str, Any]) -> list[End]
     return ends
 
 
-def _last_episode(record: Mapping[str, Any]) -> int:
-    return max(int(curve["episode"][-1]) for curve in record["curves"].values())
+def _last_episode(curves: Mapping[str, Any]) -> int:
+    return max(int(curve["episode"][-1]) for curve in curves.values())
 
 
-def _finish(axis: Axes, record: Mapping[str, Any]) -> None:
-    last = _last_episode(record)
+def _finish(axis: Axes, curves: Mapping[str, Any]) -> None:
+    last = _last_episode(curves)
     pad = 0.5 if last <= _FEW_EPISODES else 0.0
     axis.set_xlim(1 - pad, last + pad)
     axis.set_xlabel("episode of one task")

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from adbench.errors import RunFolderError
 from adbench.paper_curves import SOURCE as PAPER
 from adbench.paper_curves import paper_curves
-from adbench.report import figures, task_figures, words
+from adbench.report import figures, null_words, task_figures, words
 from adbench.report.names import EXPLAINED, name_of
 from adbench.report.numbers import NOTHING, bounds, fixed, large, seconds, short
 from adbench.report.table import Cell, Column, columns, rows
@@ -100,6 +100,13 @@ def draw(results: Results) -> dict[str, Drawing]:
             "task by task, all or nothing, which a mean alone would hide."
         )
         found["scores"] = Drawing("scores.svg", strips, caption)
+    goal = figures.steps_to_goal(results)
+    if goal is not None:
+        caption = (
+            "Environment steps of an episode until the goal, averaged as the return is; an episode "
+            "that does not get there counts as the longest there is."
+        )
+        found["goal"] = Drawing("goal.svg", goal, caption)
     steps = figures.steps_needed(results)
     if steps is not None:
         caption = (
@@ -130,6 +137,7 @@ def render(results: Results, drawings: Mapping[str, Drawing]) -> str:
         results=results,
         drawings=drawings,
         summary=words.summary(results),
+        nulls=[*null_words.goal_sentences(results), *null_words.sight_sentences(results)],
         tables=tables,
         explained={name: EXPLAINED[name] for name in results["scores"] if name in EXPLAINED},
         differences=words.difference_lines(results),

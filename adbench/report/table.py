@@ -8,8 +8,9 @@ from typing import Any
 
 from adbench.paper_curves import SOURCE as PAPER
 from adbench.paper_curves import paper_bandit_score
-from adbench.report.numbers import bounds, fixed, large, percent, short
-from adbench.report.words import data_efficiency_lines, difference_lines, setting
+from adbench.report.null_words import goal_sentences, sight_sentences
+from adbench.report.numbers import NOTHING, bounds, fixed, large, percent, short
+from adbench.report.words import data_efficiency_lines, difference_lines, setting, wrapped
 
 Results = Mapping[str, Any]
 Score = Mapping[str, Any]
@@ -62,6 +63,7 @@ def columns(results: Results, test_set: str) -> list[Column]:
             "worst quarter", "worst 1/4", "worst_quarter_mean", "score, worst quarter of tasks"
         ),
         Column("under half", "< half", share, _share_under_half),
+        *_steps_to_goal(results, test_set),
         _episodes("episodes to 50 %", "to 50 %", "episodes_to_50"),
         _episodes("episodes to 90 %", "to 90 %", "episodes_to_90"),
         _number("IQM", None, "iqm", "score, tasks between the quartiles (interquartile mean)"),
@@ -94,6 +96,7 @@ def results_table(results: Results) -> str:
             lines.append([method, *(text.strip() for text in texts)])
         parts.append(f"{setting(results, test_set)}\n\n{aligned(lines)}")
     notes = [*difference_lines(results), *data_efficiency_lines(results)]
+    notes += wrapped([*goal_sentences(results), *sight_sentences(results)])
     for name, seeds in results["incomplete"].items():
         notes.append(
             f"{name} is left out: not evaluated yet with seed {', '.join(map(str, seeds))}"
@@ -129,6 +132,20 @@ def _share_under_half(_: str, score: Score) -> Cell:
     within = "" if low_high is None else f"[{percent(low_high[0])}, {percent(low_high[1])}]"
     cell = _cell(score, "share_under_half", percent(score["share_under_half"]))
     return replace(cell, interval=within)
+
+
+def _steps_to_goal(results: Results, test_set: str) -> list[Column]:
+    if "steps_to_goal" not in results["test_sets"][test_set]:
+        return []
+    what = "mean steps until the goal, last tenth of episodes; the longest where it is not reached"
+
+    def cell(_: str, score: Score) -> Cell:
+        key = "final_steps_to_goal"
+        if key not in score:
+            return Cell(NOTHING, reason="it is computed from the tasks, not rolled out")
+        return Cell(short(score[key]), bounds(score[f"{key}_interval"], digits=1))
+
+    return [Column("steps to the goal", "to goal", what, cell)]
 
 
 def _episodes(title: str, brief: str, key: str) -> Column:

@@ -111,7 +111,7 @@ def intervals(results: Results) -> str:
 
 def difference_lines(results: Results) -> list[str]:
     """AD minus each other row that was rolled out, at one episode, a line each."""
-    lines, on = [], _on_the_headline(results)
+    lines, on = [], on_set(results)
     for name, record in results["differences"].items():
         if name in ("random", "optimal"):
             continue
@@ -121,9 +121,10 @@ def difference_lines(results: Results) -> list[str]:
     return lines
 
 
-def _on_the_headline(results: Results) -> str:
-    """Of which test set a line speaks, where there are several: " on test"."""
-    return f" on {results['headline']}" if len(results["test_sets"]) > 1 else ""
+def on_set(results: Results, test_set: str | None = None) -> str:
+    """Of which test set a line speaks, where there are several: " on test"; none: the headline."""
+    several = len(results["test_sets"]) > 1
+    return f" on {test_set or results['headline']}" if several else ""
 
 
 def data_efficiency_lines(results: Results) -> list[str]:
@@ -133,7 +134,7 @@ def data_efficiency_lines(results: Results) -> list[str]:
     if against is None:
         return []
     lines = [
-        f"data efficiency{_on_the_headline(results)}, steps of {record['against']} / steps of ad, "
+        f"data efficiency{on_set(results)}, steps of {record['against']} / steps of ad, "
         f"single stream, k = {record['subsampling_k']}:"
     ]
     for share in map(str, SHARES):
@@ -146,12 +147,15 @@ def data_efficiency_lines(results: Results) -> list[str]:
         beside = "" if copying is None else f" (copying gives {fixed(copying)})"
         within = bounds(against["single_stream_interval"][share])
         lines.append(f"to {share} %: {fixed(value)} {within}".rstrip() + beside)
+    return wrapped(lines[:1]) + wrapped(lines[1:], indent="  ")
+
+
+def wrapped(lines: list[str], indent: str = "") -> list[str]:
+    """Lines that fit a terminal; what goes on is indented."""
     return [
         piece
-        for i, line in enumerate(lines)
-        for piece in textwrap.wrap(
-            line, _WIDTH, initial_indent="  " * (i > 0), subsequent_indent="    "
-        )
+        for line in lines
+        for piece in textwrap.wrap(line, _WIDTH, initial_indent=indent, subsequent_indent="    ")
     ]
 
 

@@ -6,23 +6,26 @@ them at most.
 
 from __future__ import annotations
 
-import json
 import warnings
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from adbench import plugins, resources
-from adbench.collect import choose_source_settings
+from adbench import resources
 from adbench.collect.score import source_rollout
-from adbench.config import TRAINED_METHODS, Scalar
-from adbench.errors import ConfigError, ResultsError
+from adbench.config import PIXEL_METHODS, TRAINED_METHODS
+from adbench.errors import ResultsError
 from adbench.evaluate import LANES_AT_ONCE, Rollout, rollout
-from adbench.folder import write_text
 from adbench.model.flops import encoder_of
-from adbench.policy import policy_of
+from adbench.policy import Policy, policy_of
 from adbench.progress import Progress
-from adbench.stages import train
+from adbench.spaces import image_keys, tensors
+from adbench.stages import choices, train
 from adbench.stages.work import Step, Work
+from adbench.sweep import SweepPolicy
+from adbench.tokens import Observation
+from adbench.trace import Recorder, Trace
 from adbench.train import load_model
 
 _LANE_BYTES = 500
@@ -30,14 +33,22 @@ _LANE_BYTES = 500
 _EPISODE_BYTES = 20
 """What is noted of an episode: its return and length, while it is played and afterwards."""
 
-WEIGHTS = {method: method for method in TRAINED_METHODS} | {"ad-no-reward": "ad"}
+WEIGHTS = {method: method for method in TRAINED_METHODS} | {
+    "ad-no-reward": "ad",
+    "ad-blind": "ad",
+}
 """Whose weights a method plays with."""
+
+TRACED = "ad"
+"""The row of which some lanes are kept state by state, where states can be drawn."""
+_TRACED_TASKS, _TRACED_EPISODES = 6, 3
+"""The first lane of so many tasks, evenly spaced; its first and its last episodes."""
 
 
 def steps(work: Work, seed: int, method: str) -> tuple[Step, ...]:
     """Roll one method out on every test set."""
-    found = tuple(_step(work, seed, method, name) for name in work.test_sets)
-    return (_choice(work, seed), *found) if method == "source-best" else found
+    played = (_step(work, seed, method, name) for name in work.test_sets)
+    return (*choices.before(work, seed, method), *played)
 
 
 def read(work: Work, seed: int, method: str, test_set: str) -> Rollout | None:
@@ -47,23 +58,47 @@ def read(work: Work, seed: int, method: str, test_set: str) -> Rollout | None:
         ResultsError: the file is damaged or of something else.
     """
     path = work.folder.evaluation(seed, test_set, method)
-    if not path.exists():
-        return None
-    about = {"env": work.family.name, "seed": seed, "stage": _stage(method, test_set)}
-    return Rollout.load(path, about=about)
+    return Rollout.load(path, about=_about(work, seed, method, test_set)) if path.exists() else None
+
+
+def read_trace(work: Work, seed: int, test_set: str) -> Trace | None:
+    """What some of AD's lanes went through; none where it has not played or cannot be drawn.
+
+    Raises:
+        ResultsError: the file is damaged or of something else.
+    """
+    path = work.folder.trace(seed, test_set, TRACED)
+    return Trace.load(path, about=_about(work, seed, TRACED, test_set)) if path.exists() else None
+
+
+def _about(work: Work, seed: int, method: str, test_set: str) -> dict[str, Any]:
+    return {"env": work.family.name, "seed": seed, "stage": _stage(method, test_set)}
 
 
 def _step(work: Work, seed: int, method: str, test_set: str) -> Step:
+    traced = method == TRACED and work.family.renderer is not None
+
     def do(progress: Progress) -> None:
         require(work, seed, method, test_set)
         tasks = work.held_out(test_set)
-        play = _play_model if method in WEIGHTS else _play_source
-        played = play(work, seed, method, _stage(method, test_set), tasks, progress)
+        stage = _stage(method, test_set)
+        if method not in (*WEIGHTS, *PIXEL_METHODS):
+            played = _play_source(work, seed, method, stage, tasks, progress)
+        else:
+            recorder = _recorder(work, len(tasks)) if traced else None
+            played = _play(
+                work, seed, _policy(work, seed, method), stage, tasks, recorder, progress
+            )
+            if recorder:
+                seen = played.tasks[played.task_index[list(recorder.lanes)]]
+                trace = recorder.trace(seen, played.about)
+                trace.save(work.folder.trace(seed, test_set, method))
         played.save(work.folder.evaluation(seed, test_set, method))
 
     def done() -> bool:
         try:
-            return read(work, seed, method, test_set) is not None
+            there = read(work, seed, method, test_set) is not None
+            return there and (not traced or read_trace(work, seed, test_set) is not None)
         except ResultsError as error:
             warnings.warn(f"{error} It is played again.", RuntimeWarning, stacklevel=1)
             return False
@@ -81,10 +116,10 @@ def require(work: Work, seed: int, method: str, test_set: str) -> None:
         config.evaluate.episodes,
     )
     memory = 0
-    if method not in WEIGHTS:
+    if method not in (*WEIGHTS, *PIXEL_METHODS):
         episodes = config.evaluate.source_episodes or config.collect.episodes
         memory += lanes * (config.source.actors - 1) * _LANE_BYTES
-    elif train.on_cpu(work):
+    elif method in WEIGHTS and train.on_cpu(work):
         # Keys and values of every layer, in float32; a GPU has its own memory.
         a_lane = config.train.window_steps * config.model.layers * 2 * config.model.width * 4
         # Where an episode ends there are two observations a lane, before and behind the encoder.
@@ -103,15 +138,55 @@ def _stage(method: str, test_set: str) -> str:
     return f"evaluate/{test_set}/{method}"
 
 
-def _play_model(
-    work: Work, seed: int, method: str, stage: str, tasks: Tensor, progress: Progress
-) -> Rollout:
+def _policy(work: Work, seed: int, method: str) -> Policy:
+    if method == "sweep":
+        actions = choices.sweep_actions(work, seed)
+        assert actions is not None  # chosen in the step before
+        return SweepPolicy(actions)
     config, weights = work.config, WEIGHTS[method]
     model = train.new_model(work, seed).to(config.device)
     folder = work.folder.checkpoints(seed, weights)
     load_model(model, folder, config, method=weights, seed=seed)
+    blind = constant_frame(work) if method == "ad-blind" else None
+    return policy_of(model, zero_reward=method == "ad-no-reward", blind=blind)
+
+
+def constant_frame(work: Work) -> Observation:
+    """What `ad-blind` sees always: the first frame on the first training task, drawn with seed 0.
+
+    Of a Dict space the frames alone, by key. docs/statistics.md says why a real frame.
+    """
+    config, family = work.config, work.family
+    task = family.tasks("train", config.tasks.train, seed=config.tasks.split_seed)[:1]
+    env = family.make(task, seed=0, lane_ids=(0,))
+    observation, _ = env.reset()
+    env.close()
+    keys = image_keys(family.observation_space)
+    shown = {key: tensors(observation)[key][0].to(config.device) for key in keys}
+    return shown if isinstance(observation, dict) else shown[""]
+
+
+def _recorder(work: Work, num_tasks: int) -> Recorder:
+    played = work.config.evaluate
+    count = min(_TRACED_TASKS, num_tasks)
+    tasks = torch.linspace(0, num_tasks - 1, count, dtype=torch.float64).round().long()
+    first = range(1, min(_TRACED_EPISODES, played.episodes) + 1)
+    last = range(max(1, played.episodes - _TRACED_EPISODES + 1), played.episodes + 1)
+    return Recorder((tasks * played.lanes_per_task).tolist(), sorted({*first, *last}))
+
+
+def _play(
+    work: Work,
+    seed: int,
+    policy: Policy,
+    stage: str,
+    tasks: Tensor,
+    recorder: Recorder | None,
+    progress: Progress,
+) -> Rollout:
+    config = work.config
     return rollout(
-        policy_of(model, zero_reward=method == "ad-no-reward"),
+        policy,
         work.family,
         tasks,
         lanes_per_task=config.evaluate.lanes_per_task,
@@ -120,6 +195,7 @@ def _play_model(
         stage=stage,
         device=config.device,
         action=config.evaluate.action,
+        recorder=recorder,
         progress=progress,
         stop=work.stop,
     )
@@ -137,35 +213,7 @@ def _play_source(
         stage=stage,
         lanes_per_task=config.evaluate.lanes_per_task,
         episodes=config.evaluate.source_episodes or config.collect.episodes,
-        settings=_chosen(work, seed) if method == "source-best" else None,
+        settings=choices.source_settings(work, seed) if method == "source-best" else None,
         progress=progress,
         stop=work.stop,
     )
-
-
-def _choice(work: Work, seed: int) -> Step:
-    """Choose the source's best settings on validation tasks."""
-    path = work.folder.source_choice(seed)
-
-    def do(progress: Progress) -> None:
-        settings = choose_source_settings(work.config, work.family, seed=seed, progress=progress)
-        write_text(path, json.dumps({"settings": settings}) + "\n")
-
-    return Step(
-        "evaluate",
-        "choose",
-        f"choose settings of source-best, seed {seed}",
-        "settings",
-        do,
-        lambda: _chosen(work, seed) is not None,
-    )
-
-
-def _chosen(work: Work, seed: int) -> dict[str, Scalar] | None:
-    """The settings that were chosen; none: not yet, or the file is damaged and they are again."""
-    try:
-        told = json.loads(work.folder.source_choice(seed).read_text())["settings"]
-        algorithm = plugins.source(work.config.source.name)
-        return dict(algorithm.Settings.parse(told).model_dump())
-    except (OSError, ValueError, KeyError, TypeError, ConfigError):
-        return None

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from adbench.config import RunConfig
+from adbench.config import RunConfig, TasksConfig
+from adbench.errors import UsageError
 from adbench.folder import RunFolder, write_text
 from adbench.progress import Progress, Stop, never
 from adbench.task import TaskFamily
@@ -49,9 +50,24 @@ class Work:
 
     def held_out(self, test_set: str) -> Tensor:
         """The tasks of one of them, [count, ...]."""
-        tasks = self.config.tasks
-        count = tasks.validation if test_set == "validation" else tasks.test
-        return self.family.tasks(test_set, count, seed=tasks.split_seed)
+        return held_out(self.family, self.config.tasks, test_set)
+
+
+def held_out(family: TaskFamily, tasks: TasksConfig, test_set: str) -> Tensor:
+    """Tasks that a run plays and scores, [count, ...].
+
+    A test set after the first may have fewer tasks than were asked for: then it is all it has.
+
+    Raises:
+        UsageError: the first test set, or the validation tasks, have fewer.
+    """
+    count = tasks.validation if test_set == "validation" else tasks.test
+    try:
+        return family.tasks(test_set, count, seed=tasks.split_seed)
+    except UsageError:
+        if test_set not in family.test_sets[1:]:
+            raise
+        return family.tasks(test_set, None, seed=tasks.split_seed)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from adbench.config import (
 )
 from adbench_envs.presets import quick_training
 
-_QUICK_ROWS = ("ad", "ed", "ad-no-reward", "source", "source-best", "random", "optimal")
+_ROWS = (
+    "ad", "ed", "ad-no-reward", "ad-blind", "sweep", "source", "source-best", "random", "optimal",
+)  # fmt: skip
 """Every row that costs a second training is one more wait of minutes: ED is the one."""
 
 _REACHED_ONCE: dict[str, Scalar] = {"discount": 0.9, "trace": 0.7, "initial_value": 0.01}
@@ -104,7 +106,7 @@ def watermaze_gpu() -> RunConfig:
         env="watermaze",
         preset="gpu",
         env_settings={"height": 72, "width": 96},
-        methods=("ad", "ed", "ad-no-reward", "source", "source-best", "random", "optimal"),
+        methods=_ROWS,
         tasks=TasksConfig(train=4000, validation=64, test=100),
         source=SourceConfig(name="q-lambda", settings=_REACHED_ONCE),
         collect=_collected(episodes=125, learners_per_task=1).with_(max_episodes=400, shards=16),
@@ -136,7 +138,7 @@ def _quick(
         env=env,
         preset="quick",
         env_settings={"height": 32, "width": 32},
-        methods=_QUICK_ROWS,
+        methods=_ROWS,
         tasks=TasksConfig(train=2048, validation=64, test=64),
         source=SourceConfig(name="q-lambda", settings=settings),
         collect=collect,

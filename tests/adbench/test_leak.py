@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from adbench import pipeline, plugins
+from adbench import pipeline, plugins, sweep
 from adbench.config import RunConfig
 from adbench.flags import resolve
 from adbench.folder import RunFolder
 from adbench.progress import silent
 from adbench.results import read_results
+from adbench.stages import evaluate
 from adbench.stages.work import Seconds, Work
 from adbench.task import BatchedEnv, TaskFamily
 
@@ -109,6 +110,35 @@ def test_no_step_but_the_evaluation_touches_a_test_task(watched: Watched, tmp_pa
     assert noted["collect "][0] == {"train"}
     assert noted["train ad"][0] == {"validation"}  # to choose its checkpoint by
     assert noted["evaluate choose"][0] == {"validation"}
+
+
+def test_rows_on_pixels_choose_by_training_tasks_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Actions of the sweep, and the one frame that the blind are shown, are no test task's."""
+    family = plugins.family("watermaze-small")
+    watched = Watched(family, monkeypatch)
+    monkeypatch.setattr(sweep, "_ROUNDS", ((2000, 1), (10, 8)))
+    monkeypatch.setattr(evaluate, "load_model", lambda *_, **__: None)
+    told = TINY | {
+        "methods": ("ad", "ad-blind", "sweep", "random"),
+        "env_settings": {"height": 8, "width": 8},
+    }
+    config = resolve("watermaze-small", "smoke", None, told)
+    train = ids(family.tasks("train", 8, seed=0))
+    for step in steps_of(config, tmp_path / "run"):
+        if step.stage != "evaluate":
+            continue
+        watched.forget()
+        step.do(silent)
+        assert step.done()
+        if step.account == "choose-sweep":
+            assert watched.splits == {"train"} and watched.seen == train
+            continue
+        (test_set,) = watched.splits - {"train"}
+        held_out = ids(family.tasks(test_set, 3, seed=0))
+        first = ids(family.tasks("train", 1, seed=0))
+        assert watched.seen == held_out | (first if step.account == "ad-blind" else set())
 
 
 def test_settings_can_be_chosen_without_a_look_at_test_tasks(

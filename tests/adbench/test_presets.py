@@ -11,9 +11,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from adbench import plugins
-from adbench.config import RunConfig
+from adbench.config import METHODS, PIXEL_METHODS, RunConfig
 from adbench.errors import UnknownNameError
 from adbench.presets import GENERIC, generic, source_for
+from adbench.spaces import image_keys
 from adbench.task import BatchedEnv, TaskFamily, split_indices
 
 SETTINGS_OF_SOURCE_BEST, LEARNERS_OF_SOURCE_BEST = 13, 64
@@ -117,6 +118,15 @@ def test_images_are_small_and_fewer_of_them_are_read(steps: int) -> None:
     assert paper.env_settings == {"height": 72, "width": 96}
     assert (paper.model.encoder, quick.model.encoder) == ("paper", "patch")
     assert generic(Sized(steps), "quick").env_settings == {}
+
+
+@pytest.mark.parametrize("env", plugins.names(plugins.ENVS))
+def test_every_preset_on_pixels_has_the_rows_that_need_neither_sight_nor_learning(env: str) -> None:
+    seen = bool(image_keys(plugins.family(env).observation_space))
+    for name in plugins.preset_names(env):
+        methods = plugins.preset(env, name).methods
+        assert (set(PIXEL_METHODS) <= set(methods)) == seen, name
+        assert methods == tuple(method for method in METHODS if method in methods), name
 
 
 def test_paper_is_the_papers() -> None:

@@ -39,12 +39,18 @@ class FakeFamily:
 
     name = "fake"
     version = 3
+    max_episode_steps = 20
 
     def __init__(
-        self, test_sets: tuple[str, ...] = ("test",), *, knows_optimum: bool = True
+        self,
+        test_sets: tuple[str, ...] = ("test",),
+        *,
+        knows_optimum: bool = True,
+        ends_at_goal: bool = False,
     ) -> None:
         self.test_sets = test_sets
         self.knows_optimum = knows_optimum
+        self.ends_at_goal = ends_at_goal
 
     def tasks(self, split: str, count: int | None, *, seed: int) -> torch.Tensor:
         offset = 1000 * sum(map(ord, split)) + seed
@@ -67,6 +73,7 @@ _SHAPES = {
     "source": (1.0, 45.0, 0.0),
     "source-best": (1.0, 30.0, 0.0),
 }
+_BLIND_SHAPES = {"ad-blind": (0.05, 2.0, 0.0), "sweep": (0.3, 0.1, 0.0)}
 
 
 def fake_rollout(
@@ -82,7 +89,7 @@ def fake_rollout(
 ) -> FakeRollout:
     """Lanes that learn as `_SHAPES` says, with noise of their own."""
     draw = generator("fake", method, seed, len(tasks), episodes)
-    ends_at, half_way, never = _SHAPES[method]
+    ends_at, half_way, never = (_SHAPES | _BLIND_SHAPES)[method]
     index = np.repeat(np.arange(len(tasks)), lanes)
     learns = (draw.random(len(tasks)) >= never)[index]
     pace = half_way * draw.lognormal(0.0, 0.4, len(index))
@@ -182,6 +189,12 @@ def fake_run(
 def make_run() -> Run:
     """Results of a made-up run; see `fake_run`."""
     return fake_run
+
+
+@pytest.fixture(scope="session")
+def family_of() -> type[FakeFamily]:
+    """Makes the family of a made-up run."""
+    return FakeFamily
 
 
 @pytest.fixture(scope="session")
