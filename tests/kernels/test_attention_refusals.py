@@ -50,6 +50,8 @@ ids = torch.zeros(3, 5, dtype=torch.long)
         ("query_offset", {"query_offset": torch.tensor(1)}),
         ("query_offset", {"query_offset": 1 << 30}),
         ("query_offset", {"query_stride": 1 << 30}),
+        ("query_offset", {"query_offset": 1 << 70, "q": torch.zeros(2, 0, 4, 8)}),
+        ("query_stride", {"query_stride": 1 << 70, "q": torch.zeros(2, 1, 4, 8)}),
         ("query_stride", {"query_stride": 0}),
         ("query_stride", {"query_stride": True}),
         ("query_stride", {"query_stride": None}),

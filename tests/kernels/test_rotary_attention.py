@@ -297,6 +297,14 @@ def test_large_scores_do_not_overflow(agree: Agree) -> None:
     assert torch.isfinite(actual[1]).all()
 
 
+def test_a_window_may_be_wider_than_any_integer_of_the_machine(agree: Agree) -> None:
+    qkv, _, turns = draw(1, 20, 1, 16)
+    names: tuple[Implementation, ...] = ("auto", "reference", "blocked", "sdpa-math")
+    for name in names:
+        wide = rotary_attention(qkv, turns, window=2**70, implementation=name)
+        agree(wide, rotary_attention(qkv, turns, implementation="reference"))
+
+
 def test_inputs_with_strides_are_taken_as_they_are(agree: Agree) -> None:
     qkv, grad, turns = (x.float() for x in draw(2, 20, 2, 16))
     wide = torch.zeros(2, 20, 6, 32)
@@ -429,6 +437,23 @@ def test_a_window_is_never_given_to_what_was_measured_without(gpu: list[Any]) ->
     assert gpu[0][0] is SDPBackend.CUDNN_ATTENTION
     on_gpu(window=8)
     assert gpu[1] == []
+
+
+def test_heads_too_wide_for_the_kernel_that_turns_are_turned_without(
+    gpu: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned: list[int] = []
+
+    def turn(x: Tensor, *_: object) -> Tensor:
+        turned.append(x.shape[3])
+        return x
+
+    module = sys.modules["adbench_kernels.rotary_attention"]
+    monkeypatch.setattr(module, "runs_triton", lambda device: True)
+    monkeypatch.setattr(module, "turn_triton", turn)
+    for width in (128, 160):
+        on_gpu(width, implementation="sdpa-cudnn")
+    assert turned == [128]
 
 
 def test_autocast_casts_what_is_turned_for_every_implementation(agree: Agree) -> None:

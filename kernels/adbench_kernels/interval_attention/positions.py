@@ -32,6 +32,9 @@ def check_positions(num_queries: int, query_offset: int, query_stride: int) -> t
     """
     offset = whole("query_offset", query_offset, least=0)
     stride = whole("query_stride", query_stride, least=1)
+    for name, value in (("query_offset", offset), ("query_stride", stride)):
+        if value > LONGEST:
+            raise ValueError(f"{name}: must be at most {LONGEST}; got {value}")
     if num_queries > 0 and offset + (num_queries - 1) * stride >= LONGEST:
         raise ValueError(
             f"query_offset: the last of {num_queries} queries would sit at position "

@@ -22,7 +22,7 @@ from adbench_kernels.arguments import (
 )
 from adbench_kernels.choice import Implementation, fastest, installed, require, runs_triton
 from adbench_kernels.interval_attention import Intervals, attention, requests, sdpa
-from adbench_kernels.interval_attention.positions import check_among_keys
+from adbench_kernels.interval_attention.positions import LONGEST, check_among_keys
 from adbench_kernels.interval_attention.span import Span
 from adbench_kernels.rotary_attention import launch, reference
 from adbench_kernels.rotary_attention.fused import rotary_attention_triton, turn_triton
@@ -218,7 +218,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, call: _Call, name: str, *, or_other
 
 def _turned(x: Tensor, turns: Tensor) -> Tensor:
     """`rotate`, on a GPU in one pass."""
-    if x.device.type == "cuda" and runs_triton(x.device) and x.dtype in launch.DTYPES:
+    if x.device.type == "cuda" and runs_triton(x.device) and _triton_fits(x):
         refuse_forward_mode("rotary_attention", "turn_triton", x)
         out: Tensor = turn_triton(x, turns, False)
         return out
@@ -269,4 +269,4 @@ def _check(packed: Tensor, turns: Tensor, window: Any, *, parts: int) -> int | N
             f"turns: must be {dtype} {list(expected)} on {packed.device}; "
             f"got {turns.dtype} {list(turns.shape)} on {turns.device}"
         )
-    return None if window is None else whole("window", window, least=1)
+    return None if window is None else min(whole("window", window, least=1), LONGEST)
