@@ -143,23 +143,23 @@ def bandit_smoke() -> RunConfig:
 
 def dark_room_paper() -> RunConfig:
     """Dark Room as in the paper: 2,000 histories of 400 episodes, contexts of four episodes."""
-    return _paper(
+    return paper_run(
         "dark-room",
         tasks=TasksConfig(),
         # 57 training goals, 35 learners each.
-        collect=_paper_histories(learners_per_task=35, episodes=400),
-        train=_paper_training(window_steps=4 * _DARK_ROOM_TOKENS),
+        collect=paper_histories(learners_per_task=35, episodes=400),
+        train=paper_training(window_steps=4 * _DARK_ROOM_TOKENS),
     )
 
 
 def dark_room_hard_paper() -> RunConfig:
     """Dark Room (Hard) as in the paper: label smoothing and much masking, no attention dropout."""
-    base = _paper(
+    base = paper_run(
         "dark-room-hard",
         tasks=TasksConfig(validation=20, test=20),
         # 202 training goals, 10 learners each.
-        collect=_paper_histories(learners_per_task=10, episodes=500),
-        train=_paper_training(window_steps=4 * _DARK_ROOM_TOKENS).with_(
+        collect=paper_histories(learners_per_task=10, episodes=500),
+        train=paper_training(window_steps=4 * _DARK_ROOM_TOKENS).with_(
             label_smoothing=0.2, token_mask=0.5
         ),
     )
@@ -168,11 +168,11 @@ def dark_room_hard_paper() -> RunConfig:
 
 def key_to_door_paper() -> RunConfig:
     """Dark Key-to-Door as in the paper: 2,000 tasks, 2,000 episodes each, 200 transitions seen."""
-    return _paper(
+    return paper_run(
         "key-to-door",
         tasks=TasksConfig(train=2000, validation=20, test=20),
-        collect=_paper_histories(learners_per_task=1, episodes=2000),
-        train=_paper_training(window_steps=4 * _KEY_TO_DOOR_TOKENS),
+        collect=paper_histories(learners_per_task=1, episodes=2000),
+        train=paper_training(window_steps=4 * _KEY_TO_DOOR_TOKENS),
     )
 
 
@@ -182,20 +182,21 @@ def bandit_paper() -> RunConfig:
     The paper states neither the number of histories nor the transformer's settings for it; here
     they are those of the dark rooms.
     """
-    return _paper(
+    return paper_run(
         "bandit",
         tasks=TasksConfig(train=2000, validation=64, test=100),
-        collect=_paper_histories(learners_per_task=1, episodes=100),
-        train=_paper_training(window_steps=100 * _PULL_TOKENS),
+        collect=paper_histories(learners_per_task=1, episodes=100),
+        train=paper_training(window_steps=100 * _PULL_TOKENS),
     ).with_(
         source=SourceConfig(name="ucb"),
         evaluate=EvaluateConfig(episodes=100, lanes_per_task=4),
     )
 
 
-def _paper(
+def paper_run(
     env: str, *, tasks: TasksConfig, collect: CollectConfig, train: TrainConfig
 ) -> RunConfig:
+    """The paper's model, source of the dark rooms, seeds and evaluation, on some world."""
     return RunConfig(
         env=env,
         preset="paper",
@@ -220,7 +221,8 @@ def _paper(
     )
 
 
-def _paper_histories(*, learners_per_task: int, episodes: int) -> CollectConfig:
+def paper_histories(*, learners_per_task: int, episodes: int) -> CollectConfig:
+    """Histories of so many episodes, and 40 of a converged learner after them."""
     return CollectConfig(
         learners_per_task=learners_per_task,
         episodes=episodes,
@@ -230,7 +232,8 @@ def _paper_histories(*, learners_per_task: int, episodes: int) -> CollectConfig:
     )
 
 
-def _paper_training(*, window_steps: int) -> TrainConfig:
+def paper_training(*, window_steps: int) -> TrainConfig:
+    """The paper's training, on contexts of so many tokens."""
     # AdamW without decay is the paper's Adam; it warms up from 2e-6, here from nothing.
     return TrainConfig(
         context="exact",

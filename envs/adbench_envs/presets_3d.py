@@ -1,4 +1,4 @@
-"""What to run on the first-person worlds: `quick` on two cores, `gpu` on one GPU.
+"""What to run on the first-person worlds: `quick` on two cores, `gpu` on one GPU, `paper`.
 
 Registered as "ENV.PRESET" in the entry-point group `adbench.presets`. Sources learn from poses
 (privileged), so collecting draws nothing; what costs is training, frame by frame: drawing it,
@@ -18,7 +18,7 @@ from adbench.config import (
     TasksConfig,
     TrainConfig,
 )
-from adbench_envs.presets import quick_training
+from adbench_envs.presets import paper_histories, paper_run, paper_training, quick_training
 
 _ROWS = (
     "ad", "ed", "ad-no-reward", "ad-blind", "sweep", "source", "source-best", "random", "optimal",
@@ -122,6 +122,29 @@ def watermaze_gpu() -> RunConfig:
             token_mask=0.1,
             checkpoint_updates=250,
         ),
+        evaluate=EvaluateConfig(episodes=160, lanes_per_task=4),
+    )
+
+
+def watermaze_paper() -> RunConfig:
+    """Watermaze as in the paper: DQN on 72 x 96 frames, its three-block encoder, five seeds.
+
+    4,000 histories of 125 episodes, 6,250 steps of one of each learner's 16 actors (a total of
+    100,000 steps a learner, figure 9); contexts of four episodes, as on Key-to-Door (not stated for
+    this task); 160 episodes of evaluation. An update reads 26,112 frames, of which the encoder
+    keeps 74 GB in 32 bits, half of it in 16: for a GPU of that size, or with fewer rows
+    (`--train.batch-sequences`). It starts and steps; nobody has waited for its end.
+    """
+    base = paper_run(
+        "watermaze",
+        tasks=TasksConfig(train=4000, validation=20, test=20),
+        collect=paper_histories(learners_per_task=1, episodes=125),
+        train=paper_training(window_steps=4 * (50 + 1)),
+    )
+    return base.with_(
+        env_settings={"height": 72, "width": 96},
+        source=SourceConfig(name="dqn", actors=16, kept_actors=1),
+        model=base.model.with_(encoder="paper"),
         evaluate=EvaluateConfig(episodes=160, lanes_per_task=4),
     )
 

@@ -60,6 +60,18 @@ def test_the_gpus_preset_is_the_papers_task_with_as_many_histories() -> None:
     assert config.train.window_steps >= 16 * (family.max_episode_steps + 1)
 
 
+def test_the_papers_watermaze_is_seen_and_learnt_from_as_it_states() -> None:
+    config = plugins.preset("watermaze", "paper")
+    assert config.env_settings == {"height": 72, "width": 96}
+    assert (config.source.name, config.source.actors) == ("dqn", 16)
+    assert (config.model.encoder, config.train.auxiliary) == ("paper", "none")
+    assert config.tasks.train == 4000 and config.collect.learners_per_task == 1
+    steps = config.collect.episodes * plugins.family("watermaze").max_episode_steps
+    assert steps * config.source.actors == 100_000
+    assert len(config.seeds) == 5 and config.evaluate.episodes == 160
+    assert config.train.batch_sequences == 128 and config.model.feedforward == 2048
+
+
 @pytest.mark.parametrize("env", ["dark-room", "dark-room-hard", "key-to-door"])
 def test_the_papers_preset_is_the_papers_where_it_states_a_setting(env: str) -> None:
     config = plugins.preset(env, "paper")
