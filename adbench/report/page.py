@@ -10,40 +10,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from adbench.errors import RunFolderError
 from adbench.paper_curves import SOURCE as PAPER
 from adbench.paper_curves import paper_curves
 from adbench.report import figures, null_words, task_figures, words
+from adbench.report.drawing import Drawing, Picture
 from adbench.report.names import EXPLAINED, name_of
 from adbench.report.numbers import NOTHING, bounds, fixed, large, seconds, short
 from adbench.report.table import Cell, Column, columns, rows
 
+if TYPE_CHECKING:
+    from adbench.task import TaskFamily
+    from adbench.trace import Trace
+
 Results = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure on the page.
-
-    Attributes:
-        file: its name in figures/.
-        svg: the document.
-        caption: what it shows.
-    """
-
-    file: str
-    svg: str
-    caption: str
-
-    @property
-    def inline(self) -> Markup:
-        """The SVG element alone, without the XML declaration that a page has no place for."""
-        return Markup(self.svg[self.svg.index("<svg") :])
 
 
 @dataclass(frozen=True)
@@ -55,12 +39,20 @@ class Table:
     rows: list[tuple[str, list[Cell]]]
 
 
-def write_report(folder: Path, results: Results) -> Path:
+def write_report(
+    folder: Path,
+    results: Results,
+    *,
+    family: TaskFamily | None = None,
+    traces: Mapping[str, Trace] | None = None,
+) -> Path:
     """Draw the page and its figures.
 
     Args:
-        folder: the run's; gets report.html and figures/*.svg. Figures of an earlier report go.
+        folder: the run's; gets report.html and figures/. Figures of an earlier report go.
         results: as `read_results` gives them.
+        family: whose maps and frames are drawn; none: no paths and no GIF.
+        traces: some of AD's lanes on each test set.
 
     Returns:
         Where the page is.
@@ -69,15 +61,24 @@ def write_report(folder: Path, results: Results) -> Path:
         RunFolderError: a folder that holds something lies where a file has to come.
     """
     drawings = draw(results)
+    picture = None
+    if family is not None and traces:
+        from adbench.report import agent  # OpenCV, which a report without pixels does without
+
+        drawings |= agent.draw_paths(family, traces)
+        picture = agent.draw_seen(family, next(iter(traces.values())))
     folder_of_figures = folder / "figures"
     folder_of_figures.mkdir(parents=True, exist_ok=True)
     for drawing in drawings.values():
         _put(folder_of_figures / drawing.file, drawing.svg)
-    for old in folder_of_figures.glob("*.svg"):
-        if old.name not in {drawing.file for drawing in drawings.values()}:
+    if picture is not None:
+        _put(folder_of_figures / picture.file, picture.gif)
+    kept = {drawing.file for drawing in drawings.values()} | {picture.file if picture else ""}
+    for old in (*folder_of_figures.glob("*.svg"), *folder_of_figures.glob("*.gif")):
+        if old.name not in kept:
             old.unlink()
     page = folder / "report.html"
-    _put(page, render(results, drawings))
+    _put(page, render(results, drawings, picture))
     return page
 
 
@@ -118,7 +119,9 @@ def draw(results: Results) -> dict[str, Drawing]:
     return found
 
 
-def render(results: Results, drawings: Mapping[str, Drawing]) -> str:
+def render(
+    results: Results, drawings: Mapping[str, Drawing], picture: Picture | None = None
+) -> str:
     """The page as HTML."""
     environment = Environment(
         loader=PackageLoader("adbench.report", "."),
@@ -136,6 +139,7 @@ def render(results: Results, drawings: Mapping[str, Drawing]) -> str:
     return environment.get_template("report.html.jinja").render(
         results=results,
         drawings=drawings,
+        picture=picture,
         summary=words.summary(results),
         nulls=[*null_words.goal_sentences(results), *null_words.sight_sentences(results)],
         tables=tables,
@@ -148,9 +152,9 @@ def render(results: Results, drawings: Mapping[str, Drawing]) -> str:
     )
 
 
-def _put(path: Path, text: str) -> None:
+def _put(path: Path, content: str | bytes) -> None:
     half_written = path.with_name(path.name + ".tmp")
-    half_written.write_text(text, encoding="utf-8")
+    half_written.write_bytes(content.encode() if isinstance(content, str) else content)
     if path.is_dir() and not path.is_symlink():
         try:
             path.rmdir()

@@ -19,6 +19,7 @@ from adbench.results import Facts, Training, build_results
 from adbench.results_file import read_results, write_results
 from adbench.stages import evaluate, train
 from adbench.stages.work import STAGES, Seconds, Step, Work
+from adbench.trace import Trace
 
 _DISK_BYTES = 50_000_000
 
@@ -30,7 +31,7 @@ def step(work: Work, seconds: Seconds, methods: tuple[str, ...]) -> Step:
         resources.require("report", work.folder.path, disk_bytes=_DISK_BYTES)
         results = gather(work, seconds)
         write_results(work.folder.results, results)
-        write_report(work.folder.path, results)
+        write_report(work.folder.path, results, family=work.family, traces=_traces(work))
 
     def done() -> bool:
         page = work.folder.report
@@ -79,6 +80,12 @@ def gather(work: Work, seconds: Seconds) -> dict[str, Any]:
             for key, found in trained.items()
         },
     )
+
+
+def _traces(work: Work) -> dict[str, Trace]:
+    """Some of AD's lanes of the first seed, by test set."""
+    found = {name: evaluate.read_trace(work, work.config.seeds[0], name) for name in work.test_sets}
+    return {name: trace for name, trace in found.items() if trace is not None}
 
 
 def _last_checkpoint(work: Work, seed: int, method: str) -> Checkpoint | None:

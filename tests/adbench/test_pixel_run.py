@@ -1,160 +1,178 @@
-"""A run on a world of pixels: from poses to figures, and the same however often it is killed."""
+"""A run on pixels, from start to figure: its rows, its pictures, and that interruptions change
+nothing."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+import os
+import shutil
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from adbench import pipeline, plugins, presets
+from adbench import pipeline, sweep
 from adbench.config import RunConfig
-from adbench.errors import ResourceError, Stopped
 from adbench.flags import resolve
 from adbench.folder import RunFolder
-from adbench.history.frames import RowFrames
+from adbench.outcome import Rollout
 from adbench.progress import Reporter
 from adbench.results_file import read_results
-from adbench.stages import evaluate, train
-from adbench.stages.work import STAGES, Work
-from adbench.tokens import Tokens
+from adbench.stages.work import STAGES
+from adbench.trace import Trace
 
-TINY: dict[str, Any] = {
-    "device": "cpu",
-    "env_settings": {"height": 8, "width": 12},
-    "tasks": {"train": 8, "validation": 2, "test": 2},
+CONFIG = {
+    "env_settings": {"height": 8, "width": 8},
+    "methods": ("ad", "ad-blind", "sweep", "source", "random", "optimal"),
+    "tasks": {"train": 8, "validation": 2, "test": 3},
     "collect": {"learners_per_task": 1, "episodes": 4, "expert_episodes": 1, "max_episodes": 6},
-    "train": {"updates": 4, "checkpoint_updates": 2, "batch_sequences": 2, "window_steps": 30},
-    "evaluate": {"episodes": 2, "lanes_per_task": 1, "source_episodes": 2},
-    "methods": ("ad", "ed", "ad-shuffled", "ad-no-reward", "source", "random", "optimal"),
-}
-ALL_OF_IT: dict[str, Any] = {
-    "model": {"encoder": "paper", "dropout": 0.1},
-    "train": {**TINY["train"], "auxiliary": "inverse-dynamics"},
+    "train": {"updates": 2, "checkpoint_updates": 1, "batch_sequences": 2},
+    "evaluate": {"episodes": 4, "lanes_per_task": 2, "source_episodes": 5},
 }
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing may catch it."""
+def config(**changes: object) -> RunConfig:
+    return resolve("watermaze-small", "smoke", None, CONFIG | changes)
 
 
-def tiny(env: str = "watermaze-small", **changes: Any) -> RunConfig:
-    return resolve(env, "smoke", None, TINY | changes)
-
-
-def carry_out(config: RunConfig, path: Path, **how: Any) -> Path:
-    folder = RunFolder.open(path, config)
+def carry_out(path: Path, *stages: str) -> str:
+    said = io.StringIO()
+    folder = RunFolder.open(path, config())
     with folder.locked():
         folder.settle()
-        pipeline.carry_out(folder, STAGES, reporter=Reporter(io.StringIO()), **how)
+        pipeline.carry_out(folder, stages or STAGES, reporter=Reporter(said))
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_choice() -> Iterator[None]:
+    """The choice of a sweep, with fewer episodes than it deserves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "_ROUNDS", ((2000, 1), (10, 8)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "maze"
+    carry_out(path)
     return path
 
 
-def outcome(path: Path) -> dict[str, Any]:
-    """Everything that must be equal: digests of files, and results without times."""
-    found: dict[str, Any] = {
+def evaluations(path: Path) -> dict[str, str]:
+    """Digests of all that the evaluation left behind."""
+    return {
         str(file.relative_to(path)): blake2b(file.read_bytes()).hexdigest()
-        for pattern in ("histories/*/*.h5", "checkpoints/*/*/*004/*.safetensors")
-        for file in path.glob(pattern)
+        for file in (path / "evaluations").rglob("*")
+        if file.is_file()
     }
-    files = [file for file in path.glob("evaluations/*/*/*") if file.is_file()]
-    found |= {str(f.relative_to(path)): blake2b(f.read_bytes()).hexdigest() for f in files}
-    results = read_results(path)
-    apart = ("stage_seconds", "throughput", "commit", "command")
-    return found | {name: value for name, value in results.items() if name not in apart}
 
 
-@pytest.fixture(scope="module", params=["patch", "paper"])
-def whole(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[RunConfig, Path]:
-    config = tiny(**(ALL_OF_IT if request.param == "paper" else {}))
-    return config, carry_out(config, tmp_path_factory.mktemp("runs") / "whole")
+def test_both_test_sets_have_every_row_and_steps_to_the_goal(finished: Path) -> None:
+    results = read_results(finished)
+    assert list(results["test_sets"]) == ["test", "region"]
+    for record in results["test_sets"].values():
+        assert set(record["scores"]) == set(CONFIG["methods"])
+        played = {"ad", "ad-blind", "sweep", "source"}
+        assert set(record["steps_to_goal"]) == played
+        for name in played:
+            assert 1 <= record["scores"][name]["final_steps_to_goal"] <= 25
+    assert results["updates"] == {"ad": 2}  # the blind have no training of their own
 
 
-def test_a_run_on_pixels_leaves_states_all_its_rows_and_says_what_was_seen(
-    whole: tuple[RunConfig, Path],
+def test_the_report_has_ways_a_gif_and_what_the_null_rows_say(finished: Path) -> None:
+    figures = {path.name for path in (finished / "figures").iterdir()}
+    assert {"goal.svg", "paths-test.svg", "paths-region.svg", "seen.gif"} <= figures
+    html = (finished / "report.html").read_text()
+    assert "data:image/gif;base64," in html and len(html) < 2_000_000
+    assert "constant frame" in html and "fixed strings of actions" in html
+
+
+def test_the_trace_is_of_what_was_scored(finished: Path) -> None:
+    folder = finished / "evaluations/seed-0/region"
+    trace = Trace.load(folder / "ad.trace.safetensors")
+    played = Rollout.load(folder / "ad.safetensors")
+    lanes = [0, 2, 4]  # the first one of each task
+    assert trace.episode.tolist() == [1, 2, 3, 4]
+    assert torch.equal(trace.length, played.lengths[lanes])
+    assert torch.equal(trace.reward.sum(dim=2), played.returns[lanes])
+    assert torch.equal(trace.task, played.tasks)
+    assert trace.about == played.about
+
+
+def test_the_sweep_plays_what_was_chosen(finished: Path) -> None:
+    told = json.loads((finished / "evaluations/seed-0/sweep.json").read_text())
+    assert len(told["actions"]) == 25 and set(told["actions"]) <= set(range(8))
+    played = Rollout.load(finished / "evaluations/seed-0/test/sweep.safetensors")
+    assert played.returns.shape == (6, 4)
+
+
+def test_whatever_is_damaged_is_made_again_as_it_was(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "damaged"
+    shutil.copytree(finished, path)
+    before = evaluations(path)
+    for name in ("test/ad.trace.safetensors", "region/sweep.safetensors"):
+        file = path / "evaluations/seed-0" / name
+        raw = file.read_bytes()
+        file.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    (path / "evaluations/seed-0/sweep.json").write_text('{"actions": [0, 1, 99]}')
+    (path / "evaluations/seed-0/region/ad.trace.safetensors").unlink()
+    with pytest.warns(RuntimeWarning, match="is refused.*It is played again"):
+        said = carry_out(path, "evaluate")
+    assert "evaluate source on test, seed 0: there already" in said
+    assert evaluations(path) == before
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_interruptions_in_the_middle_of_any_write_change_nothing(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
-    config, path = whole
-    results = read_results(path)
-    assert set(results["scores"]) == set(config.methods)
-    assert set(results["test_sets"]) == {"test", "region"}
-    lines = (path / "histories/seed-0/manifest.jsonl").read_text().splitlines()
-    fields = [json.loads(line)["fields"] for line in lines]
-    assert len(fields) == 8 and all("state/pose" in each for each in fields)
-    assert not any("frame" in each or "observation" in each for each in fields)
-    page = (path / "report.html").read_text()
-    assert "8 x 12 pixels, 1 sample a pixel" in page
-    told = "auxiliary_loss" in (path / "metrics.jsonl").read_text()
-    assert told == ("which also learnt inverse-dynamics" in page)
-    assert told == (config.model.encoder == "paper")
+    """Each attempt dies at its third, fourth or fifth write to the disk, just before it counts."""
+    path = tmp_path / "interrupted"
+    shutil.copytree(finished, path)
+    shutil.rmtree(path / "evaluations")
+    plain, writes = os.fsync, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 2 + every:
+            raise KeyboardInterrupt
+        plain(descriptor)
+
+    attempts = 0
+    while True:
+        writes, attempts = 0, attempts + 1
+        assert attempts < 60
+        monkeypatch.setattr(os, "fsync", fsync)
+        try:
+            carry_out(path, "evaluate")
+            break
+        except KeyboardInterrupt:
+            continue
+        finally:
+            monkeypatch.setattr(os, "fsync", plain)
+    assert attempts > 3
+    assert evaluations(path) == evaluations(finished)
 
 
-def stopped_at(questions: Iterator[bool]) -> Callable[[], bool]:
-    return lambda: next(questions, False)
+def test_finished_means_that_the_traces_are_there_too(finished: Path, tmp_path: Path) -> None:
+    assert pipeline.is_finished(RunFolder.read(finished))
+    path = tmp_path / "maze"
+    shutil.copytree(finished, path)
+    (path / "evaluations/seed-0/test/ad.trace.safetensors").unlink()
+    assert not pipeline.is_finished(RunFolder.read(path))
 
 
-def test_a_run_in_pieces_and_killed_while_it_draws_is_the_same_run(
-    whole: tuple[RunConfig, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, straight = whole
-    path = tmp_path / "broken"
-    draws: list[int] = []
-    draw = RowFrames.__call__
-
-    def die(self: RowFrames, tokens: Tokens, device: torch.device) -> Tokens:
-        draws.append(1)
-        if len(draws) in (3, 9):  # within the training of ad, and of another row
-            raise Killed
-        return draw(self, tokens, device)
-
-    monkeypatch.setattr(RowFrames, "__call__", die)
-    with pytest.raises(Stopped):
-        asked = iter([False, False, True])
-        carry_out(config, path, stop=stopped_at(asked))
-    for _ in range(2):
-        with pytest.raises(Killed):
-            carry_out(config, path)
-    carry_out(config, path)
-    assert len(draws) > 12
-    assert outcome(path) == outcome(straight)
-    assert not list(path.rglob("*.tmp"))
+def test_a_smaller_test_set_gives_all_it_has() -> None:
+    """four-boxes has 12 tasks to test on and 4 that are of the region."""
+    told = {"tasks": {"train": 8, "validation": 2, "test": 12}}
+    pipeline.check(resolve("four-boxes", "smoke", None, told))
 
 
-def work(config: RunConfig, path: Path) -> Work:
-    return Work(RunFolder.open(path, config), plugins.family_of(config))
-
-
-def test_more_frames_than_fit_the_memory_are_refused_with_both_numbers(tmp_path: Path) -> None:
-    size = {"height": 4096, "width": 4096}
-    lot = {"batch_sequences": 256, "window_steps": 400, "updates": 4}
-    for number, encoder in enumerate(("patch", "paper")):
-        large = tiny(env_settings=size, train=lot, model={"encoder": encoder})
-        with pytest.raises(ResourceError, match=r"train ad, seed 0: needs about .* TB of memory"):
-            train.require(work(large, tmp_path / str(number)), 0, "ad")
-    many: dict[str, Any] = {
-        "tasks": {**TINY["tasks"], "test": 100},
-        "evaluate": {"lanes_per_task": 5},
-    }
-    with pytest.raises(ResourceError, match=r"evaluate ad, seed 0: needs about .*B of memory"):
-        evaluate.require(work(tiny(env_settings=size, **many), tmp_path / "2"), 0, "ad", "test")
-    train.require(work(tiny(), tmp_path / "3"), 0, "ad")
-
-
-@pytest.mark.parametrize(
-    "env",
-    ["watermaze", "watermaze-hard", "dark-room-3d", "key-to-door-3d", "radial-arm", "four-boxes"],
-)
-def test_every_world_of_pixels_has_a_smoke_preset_with_small_frames(env: str) -> None:
-    config = resolve(env, "smoke", None, {})
-    assert (config.env_settings["height"], config.env_settings["width"]) == (32, 32)
-    assert config.source.name == "q-lambda"
-    trained = config.train.updates * config.train.batch_sequences * config.train.row_steps
-    assert trained <= 40_000
-    family = plugins.family_of(config)
-    assert presets.generic(family, "smoke").env_settings == {"height": 32, "width": 32}
+def test_rows_on_pixels_need_ads_weights(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="ad-blind uses AD's weights; add 'ad' to methods"):
+        config(methods=("ad-blind", "random"))
