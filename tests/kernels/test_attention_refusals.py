@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend
 
 from adbench_kernels import (
     ImplementationUnavailableError,
     Intervals,
     attention,
     attention_backward,
+    choice,
 )
+from adbench_kernels.interval_attention import sdpa
 
 
 def inputs(**changes: Any) -> dict[str, Any]:
@@ -120,6 +123,31 @@ def test_what_back_ends_lack_on_a_gpu_is_said_before_any_launch(
         q = torch.zeros(2, 5, 4, 8, dtype=dtype, device="cuda")
         with pytest.raises(ValueError, match=f"^{said}"):
             attention(q, q, q, intervals=intervals, implementation=name)
+
+
+def test_what_auto_took_by_measurement_has_others_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Torch may refuse a back end for reasons that no table holds; who named none shall not know."""
+    row = {
+        "op": "attention", "arch": "sm_90", "head_dim": 16, "length": "<=128", "mask": "causal",
+        "median_ms": {"sdpa-flash": 1.0, "sdpa-cudnn": 2.0},
+    }  # fmt: skip
+    monkeypatch.setattr(choice, "_MEASURED", choice.parse({"schema": 1, "rows": [row]}))
+    seen: list[Any] = []
+
+    def ask(q: torch.Tensor, *_: Any, asked: Any, **__: Any) -> torch.Tensor:
+        seen.append(asked)
+        return q
+
+    monkeypatch.setattr(sdpa, "attention", ask)
+    with choice.assume_arch("sm_90"), FakeTensorMode():
+        q = torch.zeros(2, 5, 4, 8, dtype=torch.float16, device="cuda")
+        attention(q, q, q)
+        attention(q, q, q, implementation="sdpa-flash")
+    assert seen[0][0] is SDPBackend.FLASH_ATTENTION
+    assert set(seen[0]) == set(sdpa.BACKENDS.values())
+    assert seen[1] == [SDPBackend.FLASH_ATTENTION]
 
 
 @pytest.mark.parametrize("name", ["blocked", "auto"])
