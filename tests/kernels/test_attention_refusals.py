@@ -128,7 +128,7 @@ def test_what_back_ends_lack_on_a_gpu_is_said_before_any_launch(
 def test_what_auto_took_by_measurement_has_others_behind_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Torch may refuse a back end for reasons that no table holds; who named none shall not know."""
+    """Torch may refuse a back end for reasons that no table holds; who named none need not know."""
     row = {
         "op": "attention", "arch": "sm_90", "head_dim": 16, "length": "<=128", "mask": "causal",
         "median_ms": {"sdpa-flash": 1.0, "sdpa-cudnn": 2.0},
