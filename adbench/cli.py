@@ -29,6 +29,8 @@ VERBS = {
     "list": "what there is: environments, sources, presets",
     "plugins": "which packages brought what, and what is broken",
     "check-env": "hold an environment to the contract and say what is wrong",
+    "play": "watch an agent on one task: what it sees and where it goes, as GIF, MP4 or PNG",
+    "show": "draw a first-person environment: maps of some tasks, and frames from within",
     "kernels": "which kernels run here, why those, and what is missing",
 }
 

@@ -57,6 +57,37 @@ class Parser(argparse.ArgumentParser):
         return found
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 to a thousand million."""
+    return _between(text, 1)
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 to a thousand million."""
+    return _between(text, 0)
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """Rows and columns, for `--frame`: 72x96."""
+    rows, _, columns = text.lower().partition("x")
+    try:
+        return positive(rows), positive(columns)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, wants rows x columns, such as 72x96"
+        ) from None
+
+
+def _between(text: str, low: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= 10**9:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wants a whole number from {low} on")
+    return value
+
+
 def minutes(text: str) -> float:
     """A positive number of minutes, for `--stop-after`."""
     try:
