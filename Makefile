@@ -64,7 +64,7 @@ bench: .venv/installed-dev
 	@$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/results/latest.json
 
 # On a machine with a GPU: whatever Python has torch and Triton there will do, no network needed.
-# SECTION: tests, ceilings, attention, ring, patch_embed; GPU=--smoke and the like are passed on.
+# SECTION: tests, ceilings, attention, ring, patch_embed, render; GPU=--smoke and the like are passed on.
 GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 
 bench-gpu:

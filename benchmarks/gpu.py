@@ -29,6 +29,7 @@ from benchmarks.on_gpu import (
     attention,
     ceilings,
     patch_embed,
+    render,
     ring,
     rotary,
     sources,
@@ -52,6 +53,7 @@ SECTIONS: dict[str, tuple[str, Callable[..., list[Case]]]] = {
     "attention": (attention.ABOUT, _attention),
     "ring": (ring.ABOUT, ring.cases),
     "patch_embed": (patch_embed.ABOUT, patch_embed.cases),
+    "render": (render.ABOUT, render.cases),
 }
 """What is timed, by section: a line about it, and its cases. A new section is a new line here."""
 

@@ -32,6 +32,7 @@ class Work:
         flops: of one call, as the mathematics needs them.
         bytes: of one call: every input read once, every output written once.
         elements: scores of one call; 0 where there are none.
+        frames: that one call draws; 0 where it draws none.
     """
 
     calls: Sequence[Callable[[], object]]
@@ -39,6 +40,7 @@ class Work:
     flops: float = 0.0
     bytes: float = 0.0
     elements: float = 0.0
+    frames: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ def draw(folder: Path, fresh: Mapping[str, Sequence[Row]]) -> list[Path]:
     matplotlib.rcParams["svg.hashsalt"] = "adbench"  # equal numbers, equal file
     plots: dict[str, Callable[[Any, Sequence[Row]], None]] = {
         "attention": _attention, "ring": _ring, "patch_embed": _patch_embed,
+        "render": _render,
     }  # fmt: skip
     from matplotlib import pyplot
 
@@ -74,6 +75,21 @@ def _patch_embed(figure: Any, rows: Sequence[Row]) -> None:
     panel.bar(names, [row["median_ms"] for row in rows])
     panel.set_ylabel("ms")
     panel.tick_params(axis="x", labelsize="x-small")
+
+
+def _render(figure: Any, rows: Sequence[Row]) -> None:
+    """Frames a second over the batch, a line a size and number of samples."""
+    panel = figure.subplots()
+    named = [
+        {**row, "case": {**row["case"], "who": "{implementation}, {frame}, {samples}".format(
+            **row["case"])}}
+        for row in rows
+    ]  # fmt: skip
+    _lines(panel, named, x="batch", y="frames_per_s", of="who")
+    panel.set(xlabel="frames a call", ylabel="frames/s")
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.legend(title="implementation, frame, samples", fontsize="small")
 
 
 def _lines(panel: Any, rows: Sequence[Row], *, x: str, y: str, of: str) -> None:

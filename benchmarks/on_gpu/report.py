@@ -19,7 +19,8 @@ EXPONENTIALS_A_CLOCK = 16
 """Of one multiprocessor, compute capability 8.0 to 10.0."""
 EXPONENTIALS = {"forward": 1, "backward": 1, "both": 2}
 """A score: the backward pass makes the weights again."""
-COLUMNS = ("op", "mode", "mask", "D", "T", "lanes", "window", "new", "frame", "MiB", "size")
+COLUMNS = ("op", "mode", "mask", "D", "T", "lanes", "window", "new", "frame", "samples",
+           "batch", "MiB", "size")  # fmt: skip
 
 
 class Ceilings(NamedTuple):
@@ -158,8 +159,8 @@ def _rate(value: float | None, unit: float, name: str) -> str:
 
 def _section(rows: Sequence[Row], limits: Ceilings) -> list[str]:
     named = [name for name in COLUMNS if any(name in row["case"] for row in rows)]
-    head = (*named, "implementation", "ms", "TFLOP/s", "10^9 scores/s", "GB/s", "of roof",
-            "error", "x plain")  # fmt: skip
+    head = (*named, "implementation", "ms", "TFLOP/s", "10^9 scores/s", "10^6 frames/s", "GB/s",
+            "of roof", "error", "x plain")  # fmt: skip
     order = {name: rank for rank, name in enumerate(named)}
 
     def place(row: Row) -> tuple[Any, ...]:
@@ -169,19 +170,24 @@ def _section(rows: Sequence[Row], limits: Ceilings) -> list[str]:
     for row in sorted(rows, key=lambda row: [str(x).zfill(9) for x in place(row)]):
         cells = [str(cell) for cell in place(row)] + [str(row["case"]["implementation"])]
         if row["status"] != "ok":
-            shown.append((*cells, row["status"], *[""] * 6))
+            shown.append((*cells, row["status"], *[""] * 7))
             continue
         share = limits.share(row)
         roof = f"{100 * share[0]:.0f} % ({share[1]})" if share else ""
         shown.append((
             *cells, f"{row['median_ms']:.4g}", *(_plain(row, n) for n in
-            ("tflop_per_s", "gelements_per_s", "gb_per_s")), roof, *_errors(row),
+            ("tflop_per_s", "gelements_per_s")), _millions(row), _plain(row, "gb_per_s"), roof,
+            *_errors(row),
         ))  # fmt: skip
     return _table(head, shown)
 
 
 def _plain(row: Row, name: str) -> str:
     return f"{row[name]:.4g}" if row.get(name) else ""
+
+
+def _millions(row: Row) -> str:
+    return f"{row['frames_per_s'] / 1e6:.4g}" if row.get("frames_per_s") else ""
 
 
 def _errors(row: Row) -> tuple[str, str]:

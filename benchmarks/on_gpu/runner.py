@@ -79,7 +79,8 @@ def told(found: dict[str, Any]) -> str:
     if found["status"] != "ok":
         return f"{found['status']}: {found.get('reason', '')}".rstrip(": ")
     said = f"{found['median_ms']:.4g} ms ({found['p20_ms']:.4g} to {found['p80_ms']:.4g})"
-    for name, unit in (("tflop_per_s", "TFLOP/s"), ("gb_per_s", "GB/s")):
+    units = {"tflop_per_s": "TFLOP/s", "gb_per_s": "GB/s", "frames_per_s": "frames/s"}
+    for name, unit in units.items():
         if found.get(name):
             said += f", {found[name]:.4g} {unit}"
     return said
@@ -115,7 +116,9 @@ def _rates(work: Work, ms: Sequence[float]) -> dict[str, float]:
     from statistics import median
 
     seconds = median(ms) / 1000
+    drawn = {"frames_per_s": work.frames / seconds} if work.frames else {}
     return {
+        **drawn,
         "flops": work.flops,
         "bytes": work.bytes,
         "elements": work.elements,

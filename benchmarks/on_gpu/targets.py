@@ -15,6 +15,8 @@ Line = tuple[str, str, str, str]
 NARROW, SHORT_T, LONG_T = (16, 32), (64, 256), (16_384, 65_536)
 SDPA = ("sdpa-flash", "sdpa-cudnn", "sdpa-efficient")
 OURS = "triton"
+FRAMES_PER_S = {1: 3.0, 4: 1.0}
+"""Millions of frames of 64 x 64 a second, by samples a pixel."""
 
 
 def judge(fresh: Rows, copy_bytes_per_s: float | None) -> list[Line]:
@@ -43,6 +45,8 @@ def judge(fresh: Rows, copy_bytes_per_s: float | None) -> list[Line]:
                 _patches(_ok(fresh.get("patch_embed", ())))),
         _shares("patch embedding, forward: of copy bandwidth", 0.6,
                 _bandwidth(_ok(fresh.get("patch_embed", ())), copy_bytes_per_s, mode="forward")),
+        *(_frames(_ok(fresh.get("render", ())), samples, millions)
+          for samples, millions in FRAMES_PER_S.items()),
     ]  # fmt: skip
     return [*lines, _error(fresh)]
 
@@ -119,6 +123,14 @@ def _patches(rows: Sequence[Row]) -> list[float]:
         if mine and eager:
             found.append(eager / mine)
     return found
+
+
+def _frames(rows: Sequence[Row], samples: int, millions: float) -> Line:
+    wanted = {"frame": "64x64", "samples": samples, "implementation": OURS}
+    rates = [row["frames_per_s"] for row in rows if wanted.items() <= row["case"].items()]
+    found = [max(rates) / 1e6] if rates else []
+    what = f"frames of 64 x 64, {samples} sample{'s' * (samples > 1)} a pixel, best batch"
+    return _line(what, f"{millions:g} million/s", found, millions, "{:.2f} million/s")
 
 
 def _ratios(what: str, least: float, found: Sequence[float]) -> Line:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from adbench_kernels.configs import HEAD_DIMS, KERNELS, Tile, length_bucket, override
-from benchmarks.on_gpu import attention, patch_embed, ring
+from benchmarks.on_gpu import attention, patch_embed, render, ring
 from benchmarks.on_gpu.card import Card, is_lost, is_out_of_memory
 from benchmarks.on_gpu.cases import Case, UnsupportedError, Work, WrongResultError
 
@@ -37,11 +37,16 @@ _GRIDS: Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int], Sequence
     "ring_decode": ((16,), (32, 64, 128), (2, 4), (2, 3)),
     "patch_forward": ((64, 128), (64, 128, 256), (4, 8), (2, 3)),
     "patch_wgrad": ((64, 128), (64, 128), (4, 8), (2, 3)),
+    "raycast": ((16, 32, 64), (16, 32, 64), (2, 4, 8), (1,)),
+    "raycast_multisampled": ((8, 16, 32), (16, 32), (2, 4, 8), (1,)),
 }
 _BLOCK_K = {"patch_forward": (32, 64), "patch_wgrad": (32, 64), "ring_decode": (0, 512)}
 """Of the inner sum; in `ring_decode`, about how many tokens a part of a window has; 0: all."""
 _SCORES_A_THREAD = (24, 64)
 """Of a tile whose sums stay in registers: fewer leave the matrix unit idle, more spill."""
+_SAMPLES = {"raycast": 1, "raycast_multisampled": 4}
+_SAMPLES_A_THREAD = (4, 16)
+"""Of a tile of a frame."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,12 @@ def problems(*, smoke: bool, on_gpu: bool) -> list[Problem]:
         of = "triton" if on_gpu else "auto"
         ready = partial(patch_embed.prepare, mode=mode, size=frame, name=of)
         found.append(Problem(kernel, 0, patch_embed.FRAMES, ready))
+    for kernel, samples in _SAMPLES.items():
+        for batch in (3,) if smoke else render.BATCHES:
+            pixels = (12, 16) if smoke else render.SIZES[0]
+            of = "triton" if on_gpu else "auto"
+            drawn = partial(render.prepare, size=pixels, samples=samples, batch=batch, name=of)
+            found.append(Problem(kernel, 0, batch, drawn))
     return found
 
 
@@ -111,12 +122,12 @@ def _serves(kernel: str, length: int, head_dim: int) -> bool:
 def candidates(kernel: str) -> Iterator[Tile]:
     """Tiles worth trying, from the grid of the kernel."""
     rows, columns, warps, stages = _GRIDS[kernel]
-    least, most = _SCORES_A_THREAD
+    least, most = _SAMPLES_A_THREAD if kernel in _SAMPLES else _SCORES_A_THREAD
     any_size = kernel in ("ring_decode", "attention_short_backward")
     for m, n, w, s, k in itertools.product(
         rows, columns, warps, stages, _BLOCK_K.get(kernel, (0,))
     ):
-        if any_size or least <= m * n / (32 * w) <= most:
+        if any_size or least <= _SAMPLES.get(kernel, 1) * m * n / (32 * w) <= most:
             yield Tile(m, n, w, s, k)
 
 

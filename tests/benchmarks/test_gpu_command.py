@@ -13,10 +13,10 @@ import torch
 import adbench_kernels
 from adbench_kernels.choice import runs_triton
 from benchmarks import gpu
-from benchmarks.on_gpu import attention, sources, verdict
+from benchmarks.on_gpu import attention, render, sources, verdict
 from benchmarks.on_gpu.card import Card, cpu, machine
 from benchmarks.on_gpu.cases import Case
-from benchmarks.on_gpu.runner import Ending
+from benchmarks.on_gpu.runner import Ending, measure
 from benchmarks.on_gpu.store import Store
 
 Told = pytest.CaptureFixture[str]
@@ -54,7 +54,7 @@ def test_without_a_gpu_it_says_what_to_do(capsys: Told) -> None:
 
 def test_a_wrong_question_is_refused(capsys: Told, tmp_path: Path) -> None:
     assert gpu.main(["--section", "dance"]) == 2
-    assert "known: tests, ceilings, attention, ring, patch_embed" in capsys.readouterr().err
+    assert "known: tests, ceilings, attention, ring, patch_embed, render" in capsys.readouterr().err
     assert gpu.main(["--device", "cpu", "--out", str(tmp_path)]) == 2
     assert "--smoke" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ending:
@@ -73,6 +73,8 @@ def test_the_list_names_every_case_of_every_section(capsys: Told) -> None:
         "attention mode=both mask=window T=16384 D=32 implementation=flex",
         "ring mode=attend lanes=1024 window=1024 new=1 D=32 implementation=triton",
         "patch_embed mode=both frame=72x96x3 implementation=triton",
+        "raycast frame=64x64 samples=4 batch=8192 implementation=triton",
+        "raycast frame=84x84 samples=1 batch=256 implementation=reference",
         "copy MiB=4096",
     ):
         assert f"  {wanted}\n" in told
@@ -184,13 +186,15 @@ def test_a_trial_goes_through_every_section_and_is_rendered(tmp_path: Path, caps
         assert [row["case"] for row in rows] == [dict(case.key) for case in wanted]
         assert {row["status"] for row in rows} == {"ok"}, rows
         assert f"{name}: {len(rows)} measured, 0 were there, 0 left" in told
-    assert len(list(tmp_path.glob("*.json"))) == 5
+    assert len(list(tmp_path.glob("*.json"))) == 6
     assert trial(tmp_path, "--render") == 0
     page = (tmp_path / "README.md").read_text()
     assert (
         "a trial: times mean nothing" in page and "| attention | both | causal | 16 | 48 |" in page
     )
-    assert {file.stem for file in tmp_path.glob("*.svg")} == {"attention", "ring", "patch_embed"}
+    assert {file.stem for file in tmp_path.glob("*.svg")} == {
+        "attention", "ring", "patch_embed", "render"
+    }  # fmt: skip
 
 
 def test_a_broken_kernel_is_found_before_it_is_timed(
@@ -206,9 +210,25 @@ def test_a_broken_kernel_is_found_before_it_is_timed(
     with cpu() as card:
         store = Store(tmp_path / "attention.json", "attention", machine(card))
         cases = [c for c in attention.cases(smoke=True, on_gpu=False) if c.depends]
-        from benchmarks.on_gpu.runner import measure
-
         ending = measure(cases, card, store, source=lambda d: d, until=1e9, clock=lambda: 0.0,
                          say=lambda line: None)  # fmt: skip
     assert len(ending.bad) == len(cases)
     assert {row["status"] for row in store.rows} == {"wrong"}
+
+
+def test_a_caster_that_draws_another_frame_is_found_before_it_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mirrored(*given: Any, **options: Any) -> Any:
+        frames = adbench_kernels.raycast(*given, **options)
+        return frames if options["implementation"] == "reference" else frames.flip(2)
+
+    monkeypatch.setattr(render, "raycast", mirrored)
+    with cpu() as card:
+        store = Store(tmp_path / "render.json", "render", machine(card))
+        cases = render.cases(smoke=True, on_gpu=False)
+        ending = measure(cases, card, store, source=lambda d: d, until=1e9, clock=lambda: 0.0,
+                         say=lambda line: None)  # fmt: skip
+    assert len(ending.bad) == len([case for case in cases if case.depends]) == 2
+    assert [row["status"] for row in store.rows] == ["wrong", "ok"] * 2
+    assert all(row["frames_per_s"] > 0 for row in store.rows if row["status"] == "ok")

@@ -82,6 +82,23 @@ def test_the_ring_is_judged_by_the_copy_bandwidth() -> None:
     assert judged([ring], "ring")[what] == ("75%", "yes")
 
 
+def test_frames_are_judged_by_their_best_batch_and_by_samples() -> None:
+    drawn: dict[str, Any] = {"op": "raycast", "frame": "64x64", "implementation": "triton"}
+    rows = [
+        {**row(**drawn, samples=1, batch=batch), "frames_per_s": rate}
+        for batch, rate in ((256, 1e6), (8192, 3.5e6))
+    ]
+    slow = {**row(**drawn, samples=4, batch=8192), "frames_per_s": 0.5e6}
+    larger = {**row(**{**drawn, "frame": "72x96"}, samples=4, batch=8192), "frames_per_s": 9e6}
+    found = judged([*rows, slow, larger], "render")
+    what = "frames of 64 x 64, {} a pixel, best batch"
+    assert found[what.format("1 sample")] == ("3.50 million/s", "yes")
+    assert found[what.format("4 samples")] == ("0.50 million/s", "no")
+    assert judged([])[what.format("1 sample")] == ("not measured", "")
+    (line,) = (cells for cells in report._section([slow], ROOFS) if "triton" in cells)
+    assert "| 64x64 | 4 | 8192 | triton |" in line and "| 0.5 |" in line
+
+
 def test_measurements_of_older_sources_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "of_case", lambda depends: f"{depends} now")
     rows = [row(source=""), row(source="kernels now"), row(source="kernels then")]
@@ -93,4 +110,4 @@ def test_a_case_that_was_not_timed_shows_why_and_no_number() -> None:
     found = {**row(status="out of memory", mode="both", T=64, implementation="x")}
     del found["median_ms"]
     (line,) = [cells for cells in report._section([found], ROOFS) if "memory" in cells]
-    assert line == "| both | 64 | x | out of memory |  |  |  |  |  |  |"
+    assert line == "| both | 64 | x | out of memory |  |  |  |  |  |  |  |"

@@ -112,7 +112,7 @@ def _tile(frames: Tensor, samples: int) -> Tile:
         arch=arch(frames.device),
         head_dim=0,
         length=len(frames),
-        dtype_bytes=4,
+        dtype_bytes=frames.element_size(),
     )
 
 
