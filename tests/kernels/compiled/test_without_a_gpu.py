@@ -11,7 +11,9 @@ from adbench_kernels import (
     ImplementationUnavailableError,
     RingCache,
     attention,
+    build_scene,
     patch_embed,
+    raycast,
     ring_append,
     ring_attention,
     rotary_attention,
@@ -46,7 +48,12 @@ def decode() -> object:
     return ring_attention(X[:, :1], cache, window=4, step=moved, implementation="triton")
 
 
-@pytest.mark.parametrize("ask", [attend, turn, embed, append, decode])
+def draw() -> object:
+    scene = build_scene([[]])
+    return raycast(scene, torch.zeros(1, 4), height=4, width=4, implementation="triton")
+
+
+@pytest.mark.parametrize("ask", [attend, turn, embed, append, decode, draw])
 def test_triton_by_name_is_refused_on_the_cpu(ask: Callable[[], object]) -> None:
     with pytest.raises(ImplementationUnavailableError, match="'triton'"):
         ask()
