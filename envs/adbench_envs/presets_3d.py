@@ -17,6 +17,7 @@ from adbench.config import (
     SourceConfig,
     TasksConfig,
     TrainConfig,
+    with_pixels,
 )
 from adbench_envs.presets import paper_histories, paper_run, paper_training, quick_training
 
@@ -143,6 +144,7 @@ def watermaze_paper() -> RunConfig:
     )
     return base.with_(
         env_settings={"height": 72, "width": 96},
+        methods=with_pixels(base.methods),
         source=SourceConfig(name="dqn", actors=16, kept_actors=1),
         model=base.model.with_(encoder="paper"),
         evaluate=EvaluateConfig(episodes=160, lanes_per_task=4),
