@@ -133,7 +133,7 @@ def test_operations_and_numbers_kept_are_what_torch_counts(images: Images, shape
     kept: dict[int, int] = {}
 
     def keep(saved: Tensor) -> Tensor:
-        if saved.is_floating_point() and saved.dim() > 2:  # no weight matrix
+        if saved.is_floating_point() and (saved.dim() > 2 or len(saved) == count):  # no weights
             kept[saved.data_ptr()] = saved.numel()
         return saved
 
@@ -211,7 +211,9 @@ def test_a_frame_is_encoded_once_in_a_roll_out(images: Images, context: str) -> 
     actions = int(world.action_space.n)
     net = model(images, context=context, space=world.observation_space, actions=actions)
     encoded: list[int] = []
-    net.embed.observation.register_forward_hook(lambda _m, given, _o: encoded.append(len(given[0])))
+    net.embed.observation.register_forward_hook(
+        lambda _m, given, _o: encoded.append(given[0].numel() // (8 * 8 * 3))
+    )
     policy: ModelPolicy = policy_of(net)
     played = rollout(
         policy, world, world.tasks("test", 2, seed=0), lanes_per_task=2, episodes=2, seed=0,
