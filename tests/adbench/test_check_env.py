@@ -525,7 +525,7 @@ def test_the_command_prints_every_check_and_returns_0(capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     assert "dark-room, adbench_envs.dark_room:DarkRoom" in out
     assert all(f"  {name}" in out for name in CHECKS)
-    assert "20 checks, 0 failed." in out
+    assert f"{len(CHECKS)} checks, 0 failed." in out
 
 
 def test_the_command_returns_1_for_a_broken_contract_and_speaks_json(
