@@ -12,11 +12,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from adbench.config import ModelConfig, TrainConfig
 from adbench.evaluate import Rollout, rollout
 from adbench.flags import resolve
 from adbench.folder import RunFolder
-from adbench.noise import Lanes
-from adbench.policy import ModelPolicy
+from adbench.model import build_model
+from adbench.noise import Lanes, torch_generator
+from adbench.policy import DistilledPolicy, ModelPolicy, policy_of
 from adbench.stages.evaluate import constant_frame
 from adbench.stages.work import Work
 from adbench.task import BatchedEnv, Observe, TaskFamily
@@ -176,6 +178,34 @@ def test_a_frame_that_lights_up_one_side_makes_the_blind_go_there_always() -> No
 def test_of_a_dict_only_what_is_named_is_hidden() -> None:
     blind = played(Reader, Doors(shows=True, keyed=True), {"frame": FRAME})
     assert float(blind.returns.mean()) == STEPS
+
+
+@pytest.mark.parametrize("context", ["banded", "exact"])
+def test_the_transformer_is_blind_in_every_way_of_stepping(context: str) -> None:
+    """Its weights are random: with eyes it acts otherwise, blind always the same."""
+    family = WatermazeSmall(height=16, width=16)
+    model = build_model(
+        ModelConfig(width=16, layers=1, heads=2, feedforward=32),
+        TrainConfig.parse({"context": context, "window_steps": 30}),
+        family.observation_space,
+        int(family.action_space.n),
+        generator=torch_generator("blind"),
+    )
+    for weight in model.parameters():  # or its first answers are all but the same
+        weight.data *= 3.0
+    frame = torch.full((16, 16, 3), 90, dtype=torch.uint8)
+    ways = [policy_of(model), policy_of(model, blind=frame)]
+    if context == "banded":
+        ways += [DistilledPolicy(model, blind=frame, static=True)]
+    seeing, *blind = (
+        rollout(
+            policy, family, family.tasks("train", 3, seed=0), lanes_per_task=3, episodes=3, seed=0,
+            stage="x",
+        )
+        for policy in ways
+    )  # fmt: skip
+    assert all(torch.equal(each.lengths, blind[0].lengths) for each in blind)
+    assert not torch.equal(seeing.lengths, blind[0].lengths)
 
 
 def test_what_the_blind_see_in_a_run_is_a_real_first_frame_the_same_for_all(tmp_path: Path) -> None:
