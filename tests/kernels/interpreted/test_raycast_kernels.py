@@ -198,9 +198,8 @@ def test_it_is_one_graph_for_torch_compile() -> None:
 
     torch.compiler.reset()
     compiled = torch.compile(drawn, backend="aot_eager", fullgraph=True, dynamic=True)
-    for seed in range(2):
-        camera, bodies = poses(1 + seed, seed), torch.full((1 + seed, 2, 4), 0.5)
-        assert torch.equal(compiled(camera, bodies), drawn(camera, bodies))
+    camera, bodies = poses(2), torch.full((2, 2, 4), 0.5)
+    assert torch.equal(compiled(camera, bodies), drawn(camera, bodies))
 
 
 def test_auto_stays_with_the_cpu_kernel_and_triton_takes_float32_alone(maze: Scene) -> None:
