@@ -89,7 +89,7 @@ def test_frames(
 
     rounds = 30 if way == "numba" else 3
     benchmark.pedantic(draw, rounds=rounds, warmup_rounds=2)  # type: ignore[no-untyped-call]
-    cpu_seconds = sorted(spent[2:])[rounds // 2]
+    cpu_seconds = statistics.median(spent[-rounds:])  # without those that warmed up
     tell(frames, "frames", frames_per_cpu_second=round(frames / cpu_seconds), **size)
 
 
@@ -143,7 +143,10 @@ def test_raycast_beside_miniworld(
         rounds = 30
         benchmark.pedantic(draw, setup=turn, rounds=rounds, warmup_rounds=2)  # type: ignore[no-untyped-call]
         miniworld.stdin.close()
-    ours_seconds, their_seconds = statistics.median(spent[2:]), statistics.median(theirs[2:])
+    ours_seconds, their_seconds = (
+        statistics.median(spent[-rounds:]),
+        statistics.median(theirs[-rounds:]),
+    )
     tell(
         FRAMES,
         "frames",
