@@ -135,9 +135,11 @@ def _result_dtype(weight: Tensor) -> torch.dtype:
 def _per_channel(name: str, value: float | Sequence[float], channels: int) -> list[float]:
     """One finite number a channel; arrays and tensors of them are sequences too."""
     given: Any = value.tolist() if isinstance(value, Tensor) else value
+    if isinstance(given, int | float):  # before the walk: torch.compile guards the length of that
+        return [float(real(name, given))] * channels
     try:
         numbers = list(given)
-    except TypeError:  # it cannot be walked through: a single number, if any
+    except TypeError:  # it cannot be walked through: a number of another library, if any
         return [float(real(name, given))] * channels
     if len(numbers) != channels:
         raise ValueError(
