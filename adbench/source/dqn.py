@@ -20,6 +20,7 @@ from adbench.errors import UsageError
 from adbench.model.encoder import FrameLayout
 from adbench.noise import Lanes
 from adbench.source.adam import AdamState, adam
+from adbench.source.advantage import gae
 from adbench.source.base import Source, Transition
 from adbench.source.replay import Replay
 from adbench.source.torso import Torso
@@ -109,11 +110,10 @@ def lambda_targets(
     Returns:
         float32 [T, ...].
     """
-    targets = rewards + discount * next_best * ~terminated
-    goes_on = (~(terminated | truncated)).to(rewards.dtype) * (discount * trace)
-    for step in range(len(rewards) - 2, -1, -1):
-        targets[step] += goes_on[step] * (targets[step + 1] - next_best[step])
-    return targets
+    # What a step led to is what the next one starts from: advantages over that, and it again.
+    values = torch.cat([torch.zeros_like(next_best[:1]), next_best[:-1]])
+    ended = {"terminated": terminated, "truncated": truncated}
+    return values + gae(rewards, values, next_best, **ended, discount=discount, trace=trace)
 
 
 class DQN(Source):
@@ -167,7 +167,7 @@ class DQN(Source):
         assert isinstance(observation, Tensor)
         frames, _ = self._frames.flat(observation)
         with torch.no_grad():
-            values = self._values(
+            values = self.torso.values(
                 self.parameters, frames.reshape(self._learners, -1, *frames.shape[1:])
             )
         explore, pick = self._noise.at(step).unbind(1)
@@ -189,7 +189,9 @@ class DQN(Source):
         rewards = batch["reward"]  # [T, M, R]
         with torch.no_grad():
             frames = self._drawn(batch, _NEXT, _NEXT_FRAME)
-            next_best = self._by_step(self._values(self.targets_from, frames).amax(-1), rewards)
+            next_best = self._by_step(
+                self.torso.values(self.targets_from, frames).amax(-1), rewards
+            )
         targets = lambda_targets(
             rewards,
             next_best,
@@ -199,7 +201,7 @@ class DQN(Source):
             trace=settings.trace,
         )
         parameters = self.parameters.detach().requires_grad_()
-        values = self._values(parameters, self._drawn(batch, _STATE, _FRAME))
+        values = self.torso.values(parameters, self._drawn(batch, _STATE, _FRAME))
         actions = batch["action"].transpose(0, 1).flatten(1)
         taken = values.gather(-1, actions[..., None])[..., 0]
         error = taken - targets.transpose(0, 1).flatten(1)
@@ -258,9 +260,6 @@ class DQN(Source):
             flat = {name: value.flatten(0, 2) for name, value in state.items()}
             frames, _ = self._frames.flat(self.family.render_state(flat))
         return frames.reshape(*lead, *frames.shape[1:]).transpose(0, 1).flatten(1, 2)
-
-    def _values(self, parameters: Tensor, frames: Tensor) -> Tensor:
-        return self.torso.values(parameters, frames)
 
     @staticmethod
     def _by_step(values: Tensor, like: Tensor) -> Tensor:
