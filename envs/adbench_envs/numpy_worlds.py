@@ -40,6 +40,11 @@ class WalkEnv(TaskEnv):
     hidden.
     """
 
+    metadata: dict[str, Any] = {  # noqa: RUF012  (as gymnasium types it)
+        "render_modes": ["rgb_array"],
+        "render_fps": RENDER_FPS,
+    }
+
     family_type: ClassVar[type[WorldFamily]]
     family: WorldFamily
     _batch: WorldBatch
@@ -88,11 +93,6 @@ class WorldEnv(WalkEnv):
         samples: 1 a pixel, or 4.
         render_mode: "rgb_array": `render` gives what was seen last.
     """
-
-    metadata: dict[str, Any] = {  # noqa: RUF012  (as gymnasium types it)
-        "render_modes": ["rgb_array"],
-        "render_fps": RENDER_FPS,
-    }
 
     def __init__(
         self,

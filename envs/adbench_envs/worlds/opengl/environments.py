@@ -5,8 +5,6 @@ They obey the families' rules and movement, and draw with MiniWorld in this proc
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,7 +12,7 @@ import torch
 from adbench_envs.dark_room_3d import DarkRoom3D
 from adbench_envs.four_boxes import FourBoxes
 from adbench_envs.key_to_door_3d import KeyToDoor3D
-from adbench_envs.numpy_worlds import RENDER_FPS, WalkEnv
+from adbench_envs.numpy_worlds import WalkEnv
 from adbench_envs.radial_arm import RadialArm
 from adbench_envs.watermaze import Watermaze, WatermazeHard, WatermazeSmall
 from adbench_envs.worlds.opengl.drawing import WorldView
@@ -37,11 +35,6 @@ class MiniWorldTask(WalkEnv, WorldView):
     Raises:
         UsageError: there is another one in this process, or no OpenGL.
     """
-
-    metadata: dict[str, Any] = {  # noqa: RUF012  (as gymnasium types it)
-        "render_modes": ["rgb_array"],
-        "render_fps": RENDER_FPS,
-    }
 
     def __init__(
         self,
