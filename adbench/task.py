@@ -123,8 +123,8 @@ class TaskFamily(ABC):
         max_episode_steps: where an episode is truncated.
         test_sets: names of the held-out sets that are scored; the first is the headline.
         num_tabular_states: size of a table that is Markov for every task; 0 where there is none.
-        num_place_states: size of a table that leaves the heading out; 0 where there is none.
-        num_directions: of the world, which `steer` goes in; 0 where there is none.
+        num_option_states: size of a table of where options are chosen; 0 where there is none.
+        num_options: that `follow` carries out; 0 where there is none.
         renderer: what draws its observations from states (`render_state`), so that histories need
             not hold them; none: nothing can.
         samples: a pixel of what is drawn.
@@ -144,8 +144,8 @@ class TaskFamily(ABC):
     max_episode_steps: int
     test_sets: tuple[str, ...] = ("test",)
     num_tabular_states: int = 0
-    num_place_states: int = 0
-    num_directions: int = 0
+    num_option_states: int = 0
+    num_options: int = 0
     ends_at_goal: bool = False
     accelerated: bool = True
     renderer: str | None = None
@@ -216,23 +216,27 @@ class TaskFamily(ABC):
         """What the agent sees in states such as `BatchedEnv.state` gives, uint8 [N, Y, X, C]."""
         raise NotImplementedError(f"{self.name} does not draw")
 
-    def place_state(self, state: dict[str, Tensor]) -> Tensor:
-        """As `tabular_state` without the heading, int64 [N] in [0, num_place_states)."""
-        raise NotImplementedError(f"{self.name} has no states of places")
+    def option_state(self, state: dict[str, Tensor]) -> Tensor:
+        """What the choice of an option depends on, int64 [N] in [0, num_option_states).
 
-    def steer(self, state: dict[str, Tensor], direction: Tensor) -> tuple[Tensor, Tensor]:
-        """How to go in a direction of the world, whatever the heading.
+        While an option is followed it must stay as it was, but for what the last step brings.
+        """
+        raise NotImplementedError(f"{self.name} has no options")
+
+    def follow(self, state: dict[str, Tensor], option: Tensor) -> tuple[Tensor, Tensor]:
+        """The next action of options: courses of actions that are chosen as one (Sutton, Precup
+        and Singh 1999), such as going in a direction of the world, whatever the heading.
 
         Args:
             state: as `BatchedEnv.state` gives it.
-            direction: int64 [N] in [0, num_directions).
+            option: int64 [N] in [0, num_options).
 
         Returns:
             action: int64 [N].
-            turning: bool [N]; the action turns without going, and the next one in the same
-                direction goes.
+            under_way: bool [N]; the option goes on after this action. What is earned before its
+                last action is not learnt from.
         """
-        raise NotImplementedError(f"{self.name} has no directions")
+        raise NotImplementedError(f"{self.name} has no options")
 
 
 def numbered_lanes(tasks: Tensor, lane_ids: Sequence[int] | None) -> tuple[int, ...]:

@@ -13,14 +13,14 @@ from adbench.contract.subject import Subject
 from adbench.contract import (  # isort: skip
     family_checks,
     batch_checks,
-    direction_checks,
+    option_checks,
     episode_checks,
     return_checks,
 )
 
 __all__ = ["CHECKS", "Check", "CheckResult", "Subject", "run_checks"]
 
-assert family_checks and batch_checks and direction_checks and episode_checks and return_checks
+assert family_checks and batch_checks and option_checks and episode_checks and return_checks
 
 
 def run_checks(subject: Subject, *, only: tuple[str, ...] | None = None) -> list[CheckResult]:

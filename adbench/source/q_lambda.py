@@ -2,9 +2,9 @@
 
 M learners with A actors each, N = M * A lanes.
 
-Where a family knows directions (`TaskFamily.num_directions`), the table is over places and
-directions in the world, and a direction is carried out by the action that goes there, after a turn
-where none does. What is learnt about a place then holds for every heading one comes to it with.
+Where a family knows options (`TaskFamily.num_options`), the table is over those and what their
+choice depends on, and each is carried out by as many actions as it takes. In a world with headings
+they are its directions: what is learnt about a place holds for every heading one comes to it with.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class QLambdaSettings(UserConfig):
     """The same once exploration is over."""
     epsilon_share: Fraction = 0.5
     """Share of the learning episodes over which it falls, linearly."""
-    choices: Literal["auto", "actions", "directions"] = "auto"
-    """What the table has values of: actions in each state, or directions in the world at each
-    place, whatever the heading. auto: directions where the family has them."""
+    choices: Literal["auto", "actions", "options"] = "auto"
+    """What the table has values of: single actions, or the family's options, courses of actions
+    such as going in a direction of the world. auto: options where the family has them."""
 
 
 class QLambda(Source):
@@ -76,18 +76,18 @@ class QLambda(Source):
                 f"source 'q-lambda' needs a table, and {family.name} has no tabular states. Use "
                 "source.name = 'a2c', or give the family num_tabular_states and tabular_state."
             )
-        self._steers = settings.choices != "actions" and family.num_directions > 0
-        if settings.choices == "directions" and not self._steers:
+        self._follows = settings.choices != "actions" and family.num_options > 0
+        if settings.choices == "options" and not self._follows:
             raise UsageError(
-                f"source.settings.choices is 'directions', and {family.name} has none. Use "
-                "'actions', or give the family num_directions, num_place_states, place_state and "
-                "steer."
+                f"source.settings.choices is 'options', and {family.name} has none. Use "
+                "'actions', or give the family num_options, num_option_states, option_state and "
+                "follow."
             )
         self.tables = Tables.fresh(
             len(lanes.tasks) // actors,
             actors,
-            family.num_place_states if self._steers else family.num_tabular_states,
-            family.num_directions if self._steers else int(family.action_space.n),
+            family.num_option_states if self._follows else family.num_tabular_states,
+            family.num_options if self._follows else int(family.action_space.n),
             value=settings.initial_value,
             slots=trace_slots(settings.discount * settings.trace, family.max_episode_steps),
         )
@@ -111,16 +111,16 @@ class QLambda(Source):
             tables.action,
             tables.greedy,
             tables.finished,
-            tables.turning,
+            tables.under_way,
             self._states,
             self._noise.at(step).numpy(),
             *self._choosing,
         )
         chosen = torch.from_numpy(tables.action.copy()).to(self.device)
-        if not self._steers:
+        if not self._follows:
             return chosen
-        action, turning = self.family.steer(state, chosen)
-        tables.turning[:] = turning.cpu().numpy()
+        action, under_way = self.family.follow(state, chosen)
+        tables.under_way[:] = under_way.cpu().numpy()
         return action
 
     def learn(self, transition: Transition, step: int) -> None:
@@ -134,7 +134,7 @@ class QLambda(Source):
             tables.action,
             tables.greedy,
             tables.finished,
-            tables.turning,
+            tables.under_way,
             self._states,
             transition.reward.cpu().numpy(),
             transition.terminated.cpu().numpy(),
@@ -171,6 +171,6 @@ class QLambda(Source):
         return (*optimistic, *noisy)
 
     def _indices(self, state: dict[str, Tensor]) -> Array:
-        index = self.family.place_state if self._steers else self.family.tabular_state
+        index = self.family.option_state if self._follows else self.family.tabular_state
         indices: Array = index(state).cpu().numpy()
         return indices

@@ -54,8 +54,8 @@ class Tables:
         action: the last choice, int64 [N]; -1 at an episode's start.
         greedy: whether it was one of the best, bool [N].
         finished: episodes finished, int32 [N].
-        turning: whether the last choice has yet to be carried out, bool [N]: such a lane chooses
-            nothing, and learns nothing from what the turn brought.
+        under_way: whether the last choice is still being carried out, bool [N]: such a lane chooses
+            nothing, and learns nothing from what the step brought.
     """
 
     values: Array
@@ -65,7 +65,7 @@ class Tables:
     action: Array
     greedy: Array
     finished: Array
-    turning: Array
+    under_way: Array
 
     @classmethod
     def fresh(
@@ -90,7 +90,7 @@ class Tables:
             action=np.full(lanes, _NOBODY, np.int64),
             greedy=np.zeros(lanes, np.bool_),
             finished=np.zeros(lanes, np.int32),
-            turning=np.zeros(lanes, np.bool_),
+            under_way=np.zeros(lanes, np.bool_),
         )
 
 
@@ -100,7 +100,7 @@ def choose(
     action: Array,
     greedy: Array,
     finished: Array,
-    turning: Array,
+    under_way: Array,
     states: Array,
     noise: Array,
     actors: int,
@@ -116,7 +116,7 @@ def choose(
         action: the last choice, int64 [N]; becomes the new one.
         greedy: bool [N]; written.
         finished: int32 [N].
-        turning: bool [N]; these lanes keep the choice they have.
+        under_way: bool [N]; these lanes keep the choice they have.
         states: int64 [N].
         noise: uniform in [0, 1), float32 [N, 2]: whether to explore, and which action.
         actors: A.
@@ -127,7 +127,7 @@ def choose(
     """
     choices = values.shape[2]
     for lane in range(states.shape[0]):
-        if turning[lane]:
+        if under_way[lane]:
             continue
         row = values[lane // actors, states[lane]]
         best = row[0]
@@ -164,12 +164,12 @@ def choose(
 
 @njit(cache=True, nogil=True)
 def _end_episode(
-    lane: int, trace_lengths: Array, action: Array, finished: Array, turning: Array
+    lane: int, trace_lengths: Array, action: Array, finished: Array, under_way: Array
 ) -> None:
     trace_lengths[lane] = 0
     action[lane] = _NOBODY
     finished[lane] += 1
-    turning[lane] = False
+    under_way[lane] = False
 
 
 @njit(cache=True, nogil=True)
@@ -181,7 +181,7 @@ def take_in(
     action: Array,
     greedy: Array,
     finished: Array,
-    turning: Array,
+    under_way: Array,
     states: Array,
     rewards: Array,
     terminated: Array,
@@ -206,7 +206,7 @@ def take_in(
         action: as `choose` left it, int64 [N]; -1 where an episode ended.
         greedy: as `choose` left it, bool [N].
         finished: int32 [N]; one more where an episode ended.
-        turning: bool [N]; no step of these lanes' tables. False where an episode ended.
+        under_way: bool [N]; no step of these lanes' tables. False where an episode ended.
         states: where the choices were made, int64 [N].
         rewards: float32 [N].
         terminated: bool [N].
@@ -220,9 +220,9 @@ def take_in(
     choices = values.shape[2]
     decay = np.float32(discount * trace)
     for lane in range(states.shape[0]):
-        if turning[lane]:
+        if under_way[lane]:
             if terminated[lane] or truncated[lane]:
-                _end_episode(lane, trace_lengths, action, finished, turning)
+                _end_episode(lane, trace_lengths, action, finished, under_way)
             continue
         table = values[lane // actors].reshape(-1)  # a view: the table is contiguous
         pair = np.int32(states[lane] * choices + action[lane])
@@ -252,4 +252,4 @@ def take_in(
         trace_weights[lane, kept] = 1.0
         trace_lengths[lane] = kept + 1
         if terminated[lane] or truncated[lane]:
-            _end_episode(lane, trace_lengths, action, finished, turning)
+            _end_episode(lane, trace_lengths, action, finished, under_way)

@@ -193,6 +193,27 @@ class FourBoxes(WorldFamily):
         pose = torch.cat([place, turned[:, None]], dim=1)
         return super().tabular_state({**state, "pose": pose})
 
+    @property
+    def option_sizes(self) -> tuple[int, int]:
+        """One state a size, one option a colour."""
+        return len(SIZES), len(COLOURS)
+
+    def option_state(self, state: dict[str, Tensor]) -> Tensor:
+        """The boxes' size, int64 [N]: all that the choice of a colour depends on."""
+        return state["size"].long()
+
+    def follow(self, state: dict[str, Tensor], option: Tensor) -> tuple[Tensor, Tensor]:
+        """Options go to the box of a colour, by the heading nearest to its direction."""
+        middles = self._middles(state["arrangement"])
+        towards = middles.gather(1, option[:, None, None].expand(-1, 1, 2))[:, 0]
+        towards = towards - state["pose"][:, :2]
+        part = 2 * math.pi / self.num_headings
+        aim = (torch.atan2(-towards[:, 1], towards[:, 0]) / part).round().long() % self.num_headings
+        action, turning = self.steering(self.heading(state), aim)
+        yaw = aim * part
+        left = towards - self.step_metres * torch.stack([yaw.cos(), -yaw.sin()], dim=1)
+        return action, turning | (left.norm(dim=1) >= _TOUCH)
+
     def optimal_return(self, tasks: Tensor) -> Tensor:
         """Ones, float32 [N]: any box is a few steps away, and its way leads past no other one."""
         return torch.ones(len(self.checked(tasks)))

@@ -16,7 +16,7 @@ from adbench_envs.keyed import checked_tasks
 from adbench_envs.worlds.batch import Arrival, Start
 from adbench_envs.worlds.cues import CUES
 from adbench_envs.worlds.family import WorldFamily
-from adbench_envs.worlds.movement import direction
+from adbench_envs.worlds.movement import ACTIONS, direction
 from adbench_envs.worlds.outlines import regular
 from adbench_envs.worlds.places import checked_count
 from adbench_envs.worlds.world import Camera, Room, World
@@ -31,6 +31,11 @@ _HUB = _WIDTH / 2 / math.tan(math.pi / _ARMS)
 _LENGTH = 2.4
 _END = 2.9
 """Metres from the middle from which on one stands at an arm's end; five steps are 3.0."""
+
+_MIDDLE = 0.3
+"""Metres from the middle within which one is in it: half a step."""
+
+_TURN_LEFT = ACTIONS.index("turn left")
 
 _BAIT = (_END + _HUB + _LENGTH) / 2
 """Metres from the middle at which a bait is drawn on a map."""
@@ -150,6 +155,39 @@ class RadialArm(WorldFamily):
         """The arms that were visited as bits, int64 [N]."""
         bits = 2 ** torch.arange(_ARMS, device=state["visited"].device)
         return (state["visited"] * bits).sum(dim=1)
+
+    @property
+    def option_sizes(self) -> tuple[int, int]:
+        """Each arm ahead, visited or not, and one state for the way back; two options."""
+        return 2 * _ARMS + 1, 2
+
+    def option_state(self, state: dict[str, Tensor]) -> Tensor:
+        """`2 * arm ahead + visited`, and 16 in an arm that was visited; int64 [N]."""
+        arm, in_middle, visited = self._ahead(state)
+        return torch.where(visited & ~in_middle, 2 * _ARMS, 2 * arm + visited.long())
+
+    def follow(self, state: dict[str, Tensor], option: Tensor) -> tuple[Tensor, Tensor]:
+        """Options in the middle: 0 goes to the end of the arm ahead, 1 turns to the next one on
+        the left. In an arm that was visited both come back to the middle."""
+        arm, in_middle, visited = self._ahead(state)
+        comes_back = visited & ~in_middle
+        action, turning = self.steering(
+            self.heading(state), torch.where(comes_back, (arm + _ARMS // 2) % _ARMS, arm)
+        )
+        far = self._along(state["pose"][:, :2]).max(dim=1).values
+        out = (far + self.step_metres <= _END) & ~visited
+        back = far - self.step_metres >= _MIDDLE
+        under_way = turning | torch.where(comes_back, back, out)
+        turns_on = (option == 1) & ~comes_back
+        return torch.where(turns_on, _TURN_LEFT, action), under_way & ~turns_on
+
+    def _ahead(self, state: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The arm one faces in the middle, and stands in or before elsewhere, int64 [N]; whether
+        one is in the middle, and whether that arm was visited, bool [N]."""
+        position = state["pose"][:, :2]
+        in_middle = position.norm(dim=1) < _MIDDLE
+        arm = torch.where(in_middle, self.heading(state), self._along(position).argmax(dim=1))
+        return arm, in_middle, state["visited"].gather(1, arm[:, None])[:, 0]
 
     def random_return(self, tasks: Tensor) -> Tensor:
         """Expected return of uniformly random actions, float32 [N]: the probabilities of getting to

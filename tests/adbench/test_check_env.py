@@ -34,8 +34,8 @@ class Corridor(TaskFamily):
     name = "corridor"
     max_episode_steps = LONGEST
     num_tabular_states = CELLS
-    num_place_states = CELLS
-    num_directions = 2
+    num_option_states = CELLS
+    num_options = 2
     batch: type[CorridorBatch]
 
     def __init__(self) -> None:
@@ -67,11 +67,11 @@ class Corridor(TaskFamily):
     def tabular_state(self, state: dict[str, Tensor]) -> Tensor:
         return state["cell"]
 
-    def place_state(self, state: dict[str, Tensor]) -> Tensor:
+    def option_state(self, state: dict[str, Tensor]) -> Tensor:
         return state["cell"]
 
-    def steer(self, state: dict[str, Tensor], direction: Tensor) -> tuple[Tensor, Tensor]:
-        return 2 * direction, torch.zeros_like(direction, dtype=torch.bool)
+    def follow(self, state: dict[str, Tensor], option: Tensor) -> tuple[Tensor, Tensor]:
+        return 2 * option, torch.zeros_like(option, dtype=torch.bool)
 
     def _reached(self, goal: int) -> Tensor:
         """Probability that a random walk from a drawn cell steps onto the goal in time."""
@@ -364,21 +364,28 @@ FAULTS: dict[str, tuple[str, Callable[[], Any], str]] = {
         "at once",
     ),
     "a place out of the table": (
-        "directions",
-        lambda: family_with(place_state=lambda self, state: state["cell"] - 1),
+        "options",
+        lambda: family_with(option_state=lambda self, state: state["cell"] - 1),
         "from -1 to",
     ),
-    "steering with directions for actions": (
-        "directions",
-        lambda: family_with(steer=lambda self, state, direction: (direction, direction)),
-        "turning",
+    "options whose end is a number": (
+        "options",
+        lambda: family_with(follow=lambda self, state, option: (option, option)),
+        "under_way",
     ),
-    "turning without end": (
-        "directions",
+    "an option without end": (
+        "options",
         lambda: family_with(
-            steer=lambda self, state, direction: (direction, direction.bool() | True)
+            follow=lambda self, state, option: (torch.ones_like(option), option.bool() | True)
         ),
-        "more than one turn",
+        "still under way when",
+    ),
+    "an option that is another's halfway": (
+        "options",
+        lambda: family_with(
+            follow=lambda self, state, option: (2 * option, state["cell"] % 2 == 1)
+        ),
+        "changes while option",
     ),
     "endings that are not told": (
         "endings",

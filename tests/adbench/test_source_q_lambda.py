@@ -41,7 +41,7 @@ def pick(
         known.action,
         known.greedy,
         known.finished,
-        known.turning,
+        known.under_way,
         np.array(states),
         np.asarray(noise, np.float32),
         actors,
@@ -73,7 +73,7 @@ def back_up(
         known.action,
         known.greedy,
         known.finished,
-        known.turning,
+        known.under_way,
         np.asarray(states),
         np.asarray(rewards, np.float32),
         none if terminated is None else np.asarray(terminated),
@@ -250,7 +250,7 @@ def test_a_lane_that_turns_keeps_its_choice_and_learns_nothing_from_the_turn() -
     known = tables(2)
     known.values[:, 0] = [0.0, 1.0, 0.0]
     known.action[:] = 2
-    known.turning[:] = [True, False]
+    known.under_way[:] = [True, False]
     assert pick(known, [0, 0], np.full((2, 2), 0.5)).tolist() == [2, 1]
     before = known.values.copy()
     back_up(known, [0, 0], [7.0, 7.0], [1, 1])
@@ -260,9 +260,9 @@ def test_a_lane_that_turns_keeps_its_choice_and_learns_nothing_from_the_turn() -
 
 def test_an_episode_that_ends_in_a_turn_ends() -> None:
     known = tables(1)
-    known.action[:], known.turning[:], known.trace_lengths[:] = 2, True, 3
+    known.action[:], known.under_way[:], known.trace_lengths[:] = 2, True, 3
     back_up(known, [0], [0.0], [1], truncated=[True])
-    assert not known.turning[0]
+    assert not known.under_way[0]
     assert (known.action[0], known.trace_lengths[0], known.finished[0]) == (-1, 0, 1)
 
 
@@ -271,7 +271,7 @@ def test_what_it_learns_of_a_place_holds_for_every_heading() -> None:
     family = plugins.family("watermaze-small")
     tasks = family.tasks("train", 64, seed=0)
     late = {}
-    for choices in ("actions", "directions"):
+    for choices in ("actions", "options"):
         settings = {"choices": choices, "discount": 0.9, "trace": 0.7, "initial_value": 0.01}
         learning = learn_online(
             family, tasks, SourceConfig(settings=settings), seed=0, stage="test",
@@ -279,14 +279,14 @@ def test_what_it_learns_of_a_place_holds_for_every_heading() -> None:
         )  # fmt: skip
         late[choices] = learning.returns[:, 5:].mean()
     # 0.9 and 0.65; the standard error of either is at most 0.06 for 64 learners.
-    assert late["directions"] > late["actions"] + 0.1
+    assert late["options"] > late["actions"] + 0.1
 
 
-def test_it_refuses_directions_of_a_family_without_any() -> None:
+def test_it_refuses_options_of_a_family_without_any() -> None:
     family = plugins.family("dark-room")
     lanes = Lanes(0, "test", family.tasks("train", 2, seed=0), (0, 1))
-    settings = QLambdaSettings(choices="directions")
-    with pytest.raises(UsageError, match="'directions', and dark-room has none"):
+    settings = QLambdaSettings(choices="options")
+    with pytest.raises(UsageError, match="'options', and dark-room has none"):
         QLambda(settings, family, lanes, actors=1, episodes=1, device=torch.device("cpu"))
 
 

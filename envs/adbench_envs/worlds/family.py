@@ -79,9 +79,8 @@ class WorldFamily(TaskFamily):
         self.observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = spaces.Discrete(len(ACTIONS))
         self.worlds = self.build()
-        self.num_place_states = self.num_memories * self.num_places
-        self.num_tabular_states = self.num_place_states * self.num_headings
-        self.num_directions = self.num_headings + self.stays
+        self.num_tabular_states = self.num_memories * self.num_places * self.num_headings
+        self.num_option_states, self.num_options = self.option_sizes
         for world in self.worlds:
             check_start(world, [(0.0, 0.0)])
         self.draw = make_renderer(renderer, self.worlds, frame=self.frame, samples=samples)
@@ -222,9 +221,18 @@ class WorldFamily(TaskFamily):
         memory = self.memory_index(state)
         return row if memory is None else memory * self.num_places + row
 
-    def steer(self, state: dict[str, Tensor], direction: Tensor) -> tuple[Tensor, Tensor]:
-        """One of the headings' directions, or the last to stay; see `TaskFamily.steer`."""
-        return self.steering(self.heading(state), direction)
+    @property
+    def option_sizes(self) -> tuple[int, int]:
+        """How many values `option_state` has, and how many options there are."""
+        return self.num_memories * self.num_places, self.num_headings + self.stays
+
+    def option_state(self, state: dict[str, Tensor]) -> Tensor:
+        """Where one is, whatever the heading: `place_state`."""
+        return self.place_state(state)
+
+    def follow(self, state: dict[str, Tensor], option: Tensor) -> tuple[Tensor, Tensor]:
+        """The headings' directions are options, to stay is the last; see `TaskFamily.follow`."""
+        return self.steering(self.heading(state), option)
 
     @cached_property
     def steering(self) -> Steering:
