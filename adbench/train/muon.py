@@ -21,6 +21,10 @@ from torch import Tensor, nn
 # Of the quintic whose iteration drives singular values towards 1, and its length.
 _COEFFICIENTS = (3.4445, -4.775, 2.0315)
 _ITERATIONS = 5
+_WIDE = 1.5
+"""Columns a row above which the iteration on Gram matrices takes fewer multiplications: 2 C + 17 R
+against 10 C + 5 R, times R R."""
+
 _SMALLEST_NORM = 1e-7
 _ADAMW_RMS = 0.2
 
@@ -81,12 +85,31 @@ def orthogonalise(wide_NRC: Tensor) -> Tensor:
     Args:
         wide_NRC: [N, R, C], R <= C.
     """
-    a, b, c = _COEFFICIENTS
     norms: Tensor = torch.linalg.matrix_norm(wide_NRC, keepdim=True)
     x_NRC = wide_NRC / norms.clamp(min=_SMALLEST_NORM)
+    rows, columns = x_NRC.shape[-2:]
+    if columns > _WIDE * rows:
+        return _whitener(x_NRC @ x_NRC.mT) @ x_NRC
     for _ in range(_ITERATIONS):
-        gram_NRR = x_NRC @ x_NRC.mT
-        # The polynomial a x + (b g + c g g) x, g the Gram matrix.
-        inner_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
-        x_NRC = torch.baddbmm(x_NRC, inner_NRR, x_NRC, beta=a)
+        factor_NRR = _factor(x_NRC @ x_NRC.mT)
+        x_NRC = factor_NRR @ x_NRC
     return x_NRC
+
+
+def _factor(gram_NRR: Tensor) -> Tensor:
+    """p(g) = a + b g + c g g, which takes x to its next iterate p(x x') x."""
+    a, b, c = _COEFFICIENTS
+    factor_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
+    factor_NRR.diagonal(dim1=-2, dim2=-1).add_(a)
+    return factor_NRR
+
+
+def _whitener(gram_NRR: Tensor) -> Tensor:
+    """The product of all iterations' factors, from the first Gram matrix alone: x being multiplied
+    by p(g), the Gram matrix becomes p g p, and products of R x R are cheaper than of R x C."""
+    product_NRR = factor_NRR = _factor(gram_NRR)
+    for _ in range(_ITERATIONS - 1):
+        gram_NRR = factor_NRR @ gram_NRR @ factor_NRR
+        factor_NRR = _factor(gram_NRR)
+        product_NRR = factor_NRR @ product_NRR
+    return product_NRR
