@@ -62,7 +62,7 @@ def watermaze_quick() -> RunConfig:
     return _quick(
         "watermaze",
         collect=_collected(episodes=40, learners_per_task=2),
-        train=quick_training(window_steps=300, subsample=2, updates=1500),
+        train=quick_training(window_steps=300, subsample=2, updates=700),
         evaluate=EvaluateConfig(episodes=20, lanes_per_task=2),
     )
 
@@ -72,7 +72,7 @@ def watermaze_hard_quick() -> RunConfig:
     return _quick(
         "watermaze-hard",
         collect=_collected(episodes=60, learners_per_task=2),
-        train=quick_training(window_steps=400, subsample=3, updates=1200),
+        train=quick_training(window_steps=400, subsample=3, updates=600),
         evaluate=EvaluateConfig(episodes=20, lanes_per_task=2),
     )
 

@@ -48,6 +48,17 @@ def test_a_quick_run_on_pixels_shows_small_frames_and_scores_many_goals(env: str
     assert trained <= 10_000_000
 
 
+@pytest.mark.parametrize("env", ["radial-arm", "four-boxes"])
+def test_where_tasks_are_few_a_quick_run_has_many_learners_on_each(env: str) -> None:
+    config = plugins.preset(env, "quick")
+    assert (config.env_settings["height"], config.env_settings["width"]) == (32, 32)
+    tasks = plugins.family_of(config).tasks("train", config.tasks.train, seed=0)
+    assert len(tasks) * config.collect.learners_per_task >= 1900
+    assert config.evaluate.episodes >= 10
+    trained = config.train.updates * config.train.batch_sequences * config.train.row_steps
+    assert trained <= 10_000_000
+
+
 def test_the_gpus_preset_is_the_papers_task_with_as_many_histories() -> None:
     config = plugins.preset("watermaze", "gpu")
     assert config.env_settings == {"height": 72, "width": 96}
