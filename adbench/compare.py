@@ -117,16 +117,17 @@ def _run(folder: str, results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Dotted fields whose values are not the same in all configurations; None: not there."""
-    flat = [dict(_flattened(config)) for config in configs]
+    flat = [dict(flattened(config)) for config in configs]
     names = _in_order(name for each in flat for name in each)
     values = {name: [each.get(name) for each in flat] for name in names if name not in _NOT_CONFIG}
     return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
 
 
-def _flattened(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Every setting of a configuration by its dotted name."""
     for name, value in config.items():
         if isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{name}.")
+            yield from flattened(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -7,7 +7,7 @@ field is its `--help`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -29,6 +29,7 @@ Probability = Annotated[float, Ge(0.0), Lt(1.0)]
 Count = Annotated[int, Ge(1), Le(10**9)]
 """How many of something; the limit keeps products of sizes within what arrays can count."""
 Scalar = bool | int | float | str
+Where = str | Callable[[tuple[int | str, ...]], str]
 _SCALARS = {kind.__name__ for kind in (bool, int, float, str)}
 
 TRAINED_METHODS = ("ad", "ed", "ad-shuffled")
@@ -66,12 +67,13 @@ class Config(BaseModel):
         return type(self).parse({**fields, **changes})
 
     @classmethod
-    def parse(cls, values: dict[str, Any], *, where: str = "") -> Self:
+    def parse(cls, values: dict[str, Any], *, where: Where = "") -> Self:
         """A record from plain values.
 
         Args:
             values: field names to values; nested records as dictionaries.
-            where: what to call the source in an error ("config.toml").
+            where: what to call the source in an error ("config.toml"), or a function that says it
+                of a place in the values ("suite.toml:12").
 
         Raises:
             ConfigError: names the field, what it got and what it may be.
@@ -103,13 +105,14 @@ def _kinds(annotation: Any) -> Iterator[Any]:
         yield from _kinds(part)
 
 
-def _explain(record: type[Config], error: ValidationError, where: str) -> str:
+def _explain(record: type[Config], error: ValidationError, where: Where) -> str:
     problems = error.errors(include_url=False)
     lines: dict[str, None] = {}  # in order, each once
     for problem in problems:
         place = problem["loc"]
         if any(other["loc"][: len(place)] == place != other["loc"] for other in problems):
             continue  # "too few items", where the one item there is was refused for itself
+        start = f"{where(place)}: " if callable(where) else ""
         if place and place[-1] in _SCALARS:  # which of a scalar's types refused it helps nobody
             place = place[:-1]
         path = ".".join(str(part) for part in place)
@@ -127,15 +130,18 @@ def _explain(record: type[Config], error: ValidationError, where: str) -> str:
         else:
             got = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
             line = f"{path or record.__name__}: {problem['msg']}{got}"
-        lines[line.removesuffix(".") + "."] = None
-    return (f"{where}: " if where else "") + "\n".join(lines)
+        lines[f"{start}{line.removesuffix('.')}."] = None
+    return (f"{where}: " if where and not callable(where) else "") + "\n".join(lines)
 
 
 def _record_at(record: type[Config] | None, path: tuple[int | str, ...]) -> type[Config] | None:
     for part in path:
-        field = record.model_fields.get(str(part)) if record else None
-        kind = field.annotation if field else None
-        record = kind if isinstance(kind, type) and issubclass(kind, Config) else None
+        if isinstance(part, int):  # one of several records of a kind
+            continue
+        field = record.model_fields.get(part) if record else None
+        kinds = _kinds(field.annotation) if field else iter(())
+        found = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config))
+        record = next(found, None)
     return record
 
 

@@ -56,6 +56,10 @@ class RunFolderError(UsageError):
     """A run's folder is held by another process, of another config or not a run's folder."""
 
 
+class FolderInUseError(RunFolderError):
+    """Another process works in the folder at this moment."""
+
+
 class ResourceError(AdbenchError):
     """The machine has not enough disk or memory for a stage; nothing was started."""
 

@@ -164,9 +164,9 @@ def resolve(env: str, preset: str | None, file: Path | None, flags: dict[str, An
     name = written.get("preset", DEFAULT_PRESET) if preset is None else preset
     written.pop("preset", None)
     base = plugins.preset(env, str(name))
-    lower = _layered(base.model_dump(), written)
+    lower = layered(base.model_dump(), written)
     try:
-        config = RunConfig.parse(_layered(lower, flags))
+        config = RunConfig.parse(layered(lower, flags))
     except ConfigError:
         if file:
             RunConfig.parse(lower, where=str(file))  # was it the file? then the error says so
@@ -203,7 +203,7 @@ def filled(config: RunConfig) -> RunConfig:
     )
 
 
-def _layered(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+def layered(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
     """`lower` with `upper` laid over it; settings of a source that is replaced go with it."""
     source = upper.get("source")
     if (

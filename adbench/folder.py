@@ -27,7 +27,7 @@ from typing import Any
 
 from adbench import toml
 from adbench.config import Config, RunConfig
-from adbench.errors import ConfigError, RunFolderError
+from adbench.errors import ConfigError, FolderInUseError, RunFolderError
 
 CONFIG, LOCK = "config.toml", ".lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -171,34 +171,48 @@ class RunFolder:
         """Hold the folder for this process.
 
         Raises:
-            RunFolderError: another process holds it; its pid, host and start are in the message.
+            FolderInUseError: another process holds it; its pid, host and start are in the message.
+            RunFolderError: it cannot be written or locked.
         """
+        with held(self.path):
+            yield
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a folder for this process, by the lock file in it.
+
+    Args:
+        path: a folder that is there.
+
+    Raises:
+        FolderInUseError: another process holds it; its pid, host and start are in the message.
+        RunFolderError: it cannot be written or locked.
+    """
+    try:
+        file = (path / LOCK).open("a+")
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}.") from None
+    with file:
         try:
-            file = (self.path / LOCK).open("a+")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise FolderInUseError(
+                f"{path} is in use by {_holder(file.read())}. Wait for it, or stop it."
+            ) from None
         except OSError as error:
             raise RunFolderError(
-                f"{self.path} cannot be written: {error.strerror or error}."
+                f"{path} cannot be locked: {error.strerror or error}. "
+                "Some network file systems have no locks; use a local disk."
             ) from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise RunFolderError(
-                    f"{self.path} is in use by {_holder(file.read())}. Wait for it, or stop it."
-                ) from None
-            except OSError as error:
-                raise RunFolderError(
-                    f"{self.path} cannot be locked: {error.strerror or error}. "
-                    "Some network file systems have no locks; use a local disk."
-                ) from None
-            started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-            file.truncate(0)
-            file.write(
-                json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": started})
-            )
-            file.flush()
-            yield
+        started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        file.truncate(0)
+        file.write(
+            json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": started})
+        )
+        file.flush()
+        yield
 
 
 def _holder(record: str) -> str:
