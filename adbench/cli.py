@@ -26,6 +26,7 @@ VERBS = {
     "evaluate": "roll the frozen transformers out on tasks they have never seen",
     "report": "draw a run's results.json and report.html from what is there",
     "compare": "put several runs side by side",
+    "suite": "run many worlds and seeds, resume them, and put them on a leaderboard",
     "list": "what there is: environments, sources, presets",
     "plugins": "which packages brought what, and what is broken",
     "check-env": "hold an environment to the contract and say what is wrong",
