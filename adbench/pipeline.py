@@ -16,6 +16,7 @@ from adbench.collect import check_frames
 from adbench.config import PIXEL_METHODS, TRAINED_METHODS, RunConfig
 from adbench.errors import ConfigError, Stopped
 from adbench.folder import RunFolder
+from adbench.loggers import Listen
 from adbench.noise import Lanes
 from adbench.progress import Reporter, Stop, never
 from adbench.spaces import image_keys
@@ -52,7 +53,12 @@ def plan(work: Work, seconds: Seconds) -> tuple[Step, ...]:
 
 
 def carry_out(
-    folder: RunFolder, stages: tuple[str, ...], *, reporter: Reporter, stop: Stop = never
+    folder: RunFolder,
+    stages: tuple[str, ...],
+    *,
+    reporter: Reporter,
+    stop: Stop = never,
+    listen: Listen | None = None,
 ) -> None:
     """Do what is left of some stages of a run.
 
@@ -61,6 +67,7 @@ def carry_out(
         stages: which of `STAGES`; the report alone is drawn again even if it is there.
         reporter: where progress is shown.
         stop: asked between units of work.
+        listen: hears every line of `metrics.jsonl`.
 
     Raises:
         Stopped: `stop` said so, and there is work left.
@@ -68,7 +75,7 @@ def carry_out(
     """
     seconds = Seconds(folder.seconds)
     _require_room(Work(folder, plugins.family_of(folder.config)), stages)
-    steps = _steps(folder, seconds, stop)
+    steps = _steps(folder, seconds, stop, listen)
     if stages == ("report",):
         steps = [replace(steps[-1], done=lambda: False)]
     for step in steps:
@@ -95,8 +102,10 @@ def is_finished(folder: RunFolder) -> bool:
     return all(step.done() for step in reversed(steps))
 
 
-def _steps(folder: RunFolder, seconds: Seconds, stop: Stop) -> list[Step]:
-    return list(plan(Work(folder, plugins.family_of(folder.config), stop), seconds))
+def _steps(
+    folder: RunFolder, seconds: Seconds, stop: Stop, listen: Listen | None = None
+) -> list[Step]:
+    return list(plan(Work(folder, plugins.family_of(folder.config), stop, listen), seconds))
 
 
 def _require_room(work: Work, stages: tuple[str, ...]) -> None:

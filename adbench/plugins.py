@@ -1,4 +1,5 @@
-"""Plug-ins: the door by which environments, sources and presets come in, ours and anybody's.
+"""Plug-ins: the door by which environments, sources, presets and loggers come in, ours and
+anybody's.
 
 A distribution names them in entry-point groups. They are listed without importing anything and
 loaded when asked for, so a broken one harms nobody else: it is named with its distribution, its
@@ -28,14 +29,19 @@ if TYPE_CHECKING:
     from adbench.source.base import Source
     from adbench.task import TaskFamily
 
-ENVS, SOURCES, PRESETS = GROUPS = ("adbench.envs", "adbench.sources", "adbench.presets")
+ENVS, SOURCES, PRESETS, LOGGERS = GROUPS = (
+    "adbench.envs",
+    "adbench.sources",
+    "adbench.presets",
+    "adbench.loggers",
+)
 
 OWN_DISTRIBUTION = "algorithm-distillation-bench"
 
 DISABLE = "ADBENCH_DISABLE_PLUGINS"
 """Environment variable: `1` hides all other distributions' plug-ins, a list (a,b) those of some."""
 
-_KINDS = {ENVS: "environment", SOURCES: "source", PRESETS: "preset"}
+_KINDS = {ENVS: "environment", SOURCES: "source", PRESETS: "preset", LOGGERS: "logger"}
 _ALL = {"1", "true", "yes", "all"}
 _NONE = {"", "0", "false", "no"}
 

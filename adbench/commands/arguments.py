@@ -57,6 +57,18 @@ class Parser(argparse.ArgumentParser):
         return found
 
 
+def add_log(parser: Parser) -> None:
+    """Give a verb that trains the option `--log`."""
+    parser.add_argument(
+        "--log",
+        metavar="NAMES",
+        type=lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
+        default=(),
+        help="who else hears how training goes: tensorboard, wandb, both joined by a comma, or "
+        "another package's (`adbench list loggers`); nothing of the run changes with it",
+    )
+
+
 def positive(text: str) -> int:
     """A whole number from 1 to a thousand million."""
     return _between(text, 1)

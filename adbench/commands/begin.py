@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from adbench.commands.arguments import Parser, minutes
+from adbench.commands.arguments import Parser, add_log, minutes
 
 EXAMPLES = {
     "run": (
@@ -32,6 +32,8 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
         the exit code.
     """
     parser = _parser(verb, summary)
+    if "train" in stages:
+        add_log(parser)
     if any(word in ("-h", "--help") for word in arguments):
         return _help(parser, verb, list(arguments))
 
@@ -44,17 +46,19 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
 
     command = (verb, *arguments)
     with session.interruptible(found.out, command):
-        from adbench import pipeline  # torch, whose import can be interrupted, too
+        from adbench import loggers, pipeline  # torch, whose import can be interrupted, too
         from adbench.folder import RunFolder
 
         config = flags.resolve(found.env, found.preset, found.config, settings)
         pipeline.check(config)
+        heard_by = loggers.make(getattr(found, "log", ()))
         return session.carry_out(
             RunFolder.open(found.out, config),
             stages,
             command=command,
             stop_after_minutes=found.stop_after,
             as_json=found.json,
+            loggers=heard_by,
         )
 
 

@@ -1,4 +1,4 @@
-"""`adbench list`: the environments, sources and presets there are, whoever brought them.
+"""`adbench list`: environments, sources, presets and loggers there are, whoever brought them.
 
 Our own entries are not imported for it, which keeps it quick; other packages' are, so that one that
 is broken is said here and not only when a run asks for it.
@@ -10,24 +10,34 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from adbench import describe, plugins
 from adbench.commands.arguments import Parser
 from adbench.errors import AdbenchError
 from adbench.plugins import PluginEntry
 
-_TITLES = {plugins.ENVS: "environments", plugins.SOURCES: "sources", plugins.PRESETS: "presets"}
+_TITLES = {
+    plugins.ENVS: "environments",
+    plugins.SOURCES: "sources",
+    plugins.PRESETS: "presets",
+    plugins.LOGGERS: "loggers (run --log NAME)",
+}
 
 
 def main(arguments: list[str]) -> int:
     """Print what there is; 0, even where something is broken (`adbench plugins` judges that)."""
     parser = Parser(
         "list",
-        "What there is to run: environments, sources (the learners that are distilled), presets.",
+        "What there is to run: environments, sources (the learners that are distilled), presets,\n"
+        "and loggers, which hear how training goes.",
         examples=("adbench list", "adbench list envs", "adbench list --json"),
     )
     parser.add_argument(
-        "what", nargs="?", choices=["envs", "sources", "presets"], help="only these; all by default"
+        "what",
+        nargs="?",
+        choices=[group.partition(".")[2] for group in plugins.GROUPS],
+        help="only these; all by default",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     asked = parser.read(arguments)
@@ -73,6 +83,7 @@ def problem(entry: PluginEntry, *, load_own: bool) -> str | None:
         plugins.ENVS: plugins.family,
         plugins.SOURCES: plugins.source,
         plugins.PRESETS: plugins.registered_preset,
+        plugins.LOGGERS: partial(plugins.load, plugins.LOGGERS),
     }
     try:
         resolve[entry.group](entry.name)

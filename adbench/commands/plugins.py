@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     """Load every plug-in and print how that went; 1 if one is broken."""
     parser = Parser(
         "plugins",
-        "Load every registered environment, source and preset, and say what is broken and why. "
+        "Load every registered environment, source, preset and logger; say what is broken and why. "
         f"{plugins.DISABLE}=1 leaves other packages' plug-ins out, =NAME,NAME those of some.",
         examples=("adbench plugins", "adbench plugins --json"),
     )

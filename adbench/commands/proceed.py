@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adbench.commands.arguments import Parser, minutes
+from adbench.commands.arguments import Parser, add_log, minutes
 
 
 def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str, ...]) -> int:
@@ -29,9 +29,12 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
             type=minutes,
             help="stop cleanly when so much time is over (exit code 3); the same command goes on",
         )
+    if "train" in stages:
+        add_log(parser)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     found = parser.read(list(arguments))
 
+    from adbench import loggers
     from adbench.commands import session
     from adbench.folder import RunFolder
 
@@ -43,4 +46,5 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
             command=command,
             stop_after_minutes=getattr(found, "stop_after", None),
             as_json=found.json,
+            loggers=loggers.make(getattr(found, "log", ())),
         )

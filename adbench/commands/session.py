@@ -16,6 +16,7 @@ from adbench.cli import command_line
 from adbench.errors import Stopped
 from adbench.flags import command_of
 from adbench.folder import RunFolder, write_text
+from adbench.loggers import Loggers
 from adbench.progress import Reporter, Stop, duration, never
 from adbench.resources import usable_cores
 
@@ -29,6 +30,7 @@ def carry_out(
     command: tuple[str, ...],
     stop_after_minutes: float | None,
     as_json: bool,
+    loggers: Loggers | None = None,
 ) -> int:
     """Carry out stages of a run while holding its folder.
 
@@ -38,6 +40,7 @@ def carry_out(
         command: the words that were typed after `adbench`; they also go on after an interruption.
         stop_after_minutes: when to stop cleanly; none: never.
         as_json: print the outcome as JSON.
+        loggers: hear how training goes; they are started if there is work left.
 
     Returns:
         0, or 3 where time was up before the work was.
@@ -59,7 +62,8 @@ def carry_out(
             with _torch_settings(folder.config.device), warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: reporter.say(f"adbench: {message}")
                 _note_start(folder, reporter)
-                pipeline.carry_out(folder, stages, reporter=reporter, stop=stop)
+                with (loggers or Loggers()).following(folder.config, folder.path) as listen:
+                    pipeline.carry_out(folder, stages, reporter=reporter, stop=stop, listen=listen)
         except Stopped as stopped:
             reporter.say(f"{stopped}\nGo on with:  {command_line(*command)}")
             if as_json:

@@ -57,6 +57,7 @@ def step(work: Work, seed: int, method: str) -> Step:
             progress=progress,
             stop=work.stop,
             validate=validate if work.config.train.choose_best else None,
+            listen=work.listen,
         )
 
     def done() -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 from adbench.config import RunConfig, TasksConfig
 from adbench.errors import UsageError
 from adbench.folder import RunFolder, write_text
+from adbench.loggers import Listen
 from adbench.progress import Progress, Stop, never
 from adbench.task import TaskFamily
 
@@ -28,6 +29,7 @@ class Work:
         folder: where it lies.
         family: its tasks.
         stop: asked between units of work: whether to stop cleanly now.
+        listen: hears every line of `metrics.jsonl`; none: nobody does.
         verified: seeds whose histories were read in full and found whole by this process.
         compared: seeds whose sample frames this process has drawn anew.
     """
@@ -35,6 +37,7 @@ class Work:
     folder: RunFolder
     family: TaskFamily
     stop: Stop = never
+    listen: Listen | None = None
     verified: set[int] = field(default_factory=set)
     compared: set[int] = field(default_factory=set)
 

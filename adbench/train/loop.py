@@ -20,6 +20,7 @@ from adbench import checkpoint as checkpoints
 from adbench.allocator import keep_freed_memory
 from adbench.config import RunConfig, TrainConfig
 from adbench.errors import Stopped, TrainingError
+from adbench.loggers import Listen
 from adbench.model import DistillationModel
 from adbench.progress import Progress, Stop, never, silent
 from adbench.tokens import Tokens
@@ -96,6 +97,7 @@ def train(
     progress: Progress = silent,
     stop: Stop = never,
     validate: Validate | None = None,
+    listen: Listen | None = None,
 ) -> TrainSummary:
     """Train a model for `config.train.updates` updates, going on from the last checkpoint.
 
@@ -112,6 +114,7 @@ def train(
         progress: told the updates done.
         stop: asked after every update; where it says yes a checkpoint is written.
         validate: scores each checkpoint on validation tasks; needed with `choose_best`.
+        listen: hears every line of `metrics`, too.
 
     Raises:
         Stopped: `stop` said so.
@@ -125,7 +128,15 @@ def train(
     with torch.random.fork_rng(devices=state.cuda_devices(model)):
         state.key_generators(model, seed=seed, method=method)
         training = _Training(
-            config, method, seed, sampler, model, folder, metrics, bring or _as_they_are, validate
+            config,
+            method,
+            seed,
+            sampler,
+            model,
+            folder,
+            MetricsLog(metrics, method=method, seed=seed, listen=listen),
+            bring or _as_they_are,
+            validate,
         )
         return training.run(progress, stop)
 
@@ -148,7 +159,7 @@ class _Training:
         sampler: Sampler,
         model: DistillationModel,
         folder: Path,
-        metrics: Path,
+        metrics: MetricsLog,
         bring: Bring,
         validate: Validate | None,
     ) -> None:
@@ -160,7 +171,7 @@ class _Training:
         self.bring = bring
         self.model = model
         self.folder = folder
-        self.metrics = MetricsLog(metrics, method=method, seed=seed)
+        self.metrics = metrics
         self.validate = validate if config.train.choose_best else None
         self.optimizer = make_optimizer(model, config.train)
         self.autocast = precision(config.train, model.device)

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from adbench.loggers import Listen
+
 
 class MetricsLog:
     """The lines of one training in a file that several share, one after the other.
@@ -20,11 +22,13 @@ class MetricsLog:
         path: the file; made when the first line is written.
         method: whose lines ("ad").
         seed: the run's seed.
+        listen: hears every line, too; none: nobody does.
     """
 
-    def __init__(self, path: Path, *, method: str, seed: int) -> None:
+    def __init__(self, path: Path, *, method: str, seed: int, listen: Listen | None = None) -> None:
         self.path = path
         self.whose = {"method": method, "seed": seed}
+        self._method, self._seed, self._listen = method, seed, listen
 
     def rewind(self, update: int) -> None:
         """Drop this training's lines after `update`, and whatever a killed process left
@@ -38,12 +42,14 @@ class MetricsLog:
             part.write_bytes(b"".join(kept))
             os.replace(part, self.path)
 
-    def write(self, **values: Any) -> None:
-        """Append one line; `values` are JSON values, `update` among them."""
+    def write(self, *, update: int, **values: Any) -> None:
+        """Append one line; `values` are JSON values."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({**self.whose, **values}, allow_nan=False)
+        line = json.dumps({**self.whose, "update": update, **values}, allow_nan=False)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+        if self._listen is not None:
+            self._listen(self._method, self._seed, update, values)
 
     def _stays(self, line: bytes, update: int) -> bool:
         if not line.endswith(b"\n"):

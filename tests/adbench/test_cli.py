@@ -166,7 +166,13 @@ class Asked:
         monkeypatch.setattr(pipeline, "is_finished", lambda folder: False)
 
     def _carry_out(
-        self, folder: RunFolder, stages: tuple[str, ...], *, reporter: Reporter, stop: Stop
+        self,
+        folder: RunFolder,
+        stages: tuple[str, ...],
+        *,
+        reporter: Reporter,
+        stop: Stop,
+        listen: object,
     ) -> None:
         self.config, self.stages = folder.config, stages
         if self._ending:

@@ -382,7 +382,7 @@ def test_the_list_speaks_json(publish: Publish, capsys: pytest.CaptureFixture[st
     publish("bad", "[adbench.envs]\nbad = bad_world:World\n", where="b", bad_world="1 / 0")
     assert list_command.main(["--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert set(listed) == {"envs", "sources", "presets"}
+    assert set(listed) == {"envs", "sources", "presets", "loggers"}
     by_name = {row["name"]: row for row in listed["envs"]}
     assert by_name["cave"]["distribution"] == "cave-worlds"
     assert by_name["cave"]["version"] == "2.1"
