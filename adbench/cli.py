@@ -33,6 +33,7 @@ VERBS = {
     "play": "watch an agent on one task: what it sees and where it goes, as GIF, MP4 or PNG",
     "show": "draw a first-person environment: maps of some tasks, and frames from within",
     "kernels": "which kernels run here, why those, and what is missing",
+    "doctor": "what of adbench works on this machine, what is missing, how fast it is",
 }
 
 HELP = """\
