@@ -27,6 +27,7 @@ VERBS = {
     "report": "draw a run's results.json and report.html from what is there",
     "compare": "put several runs side by side",
     "suite": "run many worlds and seeds, resume them, and put them on a leaderboard",
+    "perf": "report what benchmarks measured; say what got slower",
     "list": "what there is: environments, sources, presets",
     "plugins": "which packages brought what, and what is broken",
     "check-env": "hold an environment to the contract and say what is wrong",

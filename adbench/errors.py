@@ -68,6 +68,10 @@ class ResultsError(AdbenchError):
     """A results file is missing, damaged or of another schema."""
 
 
+class PerfError(UsageError):
+    """A benchmark file is missing, damaged, of another schema, or not to be compared."""
+
+
 class Stopped(AdbenchError):
     """A stage stopped at a checkpoint because its time was up; the same command goes on."""
 
