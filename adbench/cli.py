@@ -34,6 +34,7 @@ VERBS = {
     "play": "watch an agent on one task: what it sees and where it goes, as GIF, MP4 or PNG",
     "show": "draw a first-person environment: maps of some tasks, and frames from within",
     "kernels": "which kernels run here, why those, and what is missing",
+    "completion": "a script that lets bash, zsh or fish complete what you type",
     "doctor": "what of adbench works on this machine, what is missing, how fast it is",
 }
 

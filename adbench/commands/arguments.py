@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import NoReturn
 
 from adbench.errors import UsageError
+
+_only_described: ContextVar[bool] = ContextVar("_only_described", default=False)
+
+
+class _Described(Exception):
+    """Carries the parser out of a verb that was begun only to be asked for it."""
+
+    def __init__(self, parser: Parser) -> None:
+        super().__init__()
+        self.parser = parser
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,11 +29,21 @@ class Parser(argparse.ArgumentParser):
         summary: what it does, one or two sentences.
         examples: command lines worth copying.
         usage: replaces the usage line that argparse makes up.
+        takes_settings: whether a run's settings are options, too (`--train.window-steps`).
+        verbs: words that may come first and have parsers of their own (`suite run`).
     """
 
     def __init__(
-        self, verb: str, summary: str, *, examples: tuple[str, ...] = (), usage: str | None = None
+        self,
+        verb: str,
+        summary: str,
+        *,
+        examples: tuple[str, ...] = (),
+        usage: str | None = None,
+        takes_settings: bool = False,
+        verbs: tuple[str, ...] = (),
     ) -> None:
+        self.takes_settings, self.verbs = takes_settings, verbs
         shown = "".join(f"  {example}\n" for example in examples)
         super().__init__(
             prog=f"adbench {verb}",
@@ -40,12 +62,24 @@ class Parser(argparse.ArgumentParser):
         """Every `--name` that it knows."""
         return tuple(name for name in self._option_string_actions if name.startswith("--"))
 
+    @property
+    def actions(self) -> Sequence[argparse.Action]:
+        """Its arguments, as argparse keeps them."""
+        return tuple(self._actions)
+
+    def offer(self, arguments: Sequence[str]) -> None:
+        """Go no further if only the parser was asked for (`parser_of`), unless one of its verbs
+        was named, whose own is wanted then."""
+        if _only_described.get() and not (arguments and arguments[0] in self.verbs):
+            raise _Described(self)
+
     def read(self, arguments: list[str]) -> argparse.Namespace:
         """The arguments by name; unknown ones are answered with the nearest known.
 
         Raises:
             UsageError: something is missing, unknown or of the wrong type.
         """
+        self.offer(arguments)
         found, unknown = self.parse_known_args(arguments)
         if unknown:
             name = unknown[0].split("=")[0]
@@ -55,6 +89,26 @@ class Parser(argparse.ArgumentParser):
                 + (f"; did you mean {near[0]!r}?" if near else "")
             )
         return found
+
+
+def parser_of(main: Callable[[list[str]], int], arguments: Sequence[str] = ()) -> Parser:
+    """The parser of a verb: the verb is begun, and left where it would read its arguments.
+
+    Args:
+        main: the verb's.
+        arguments: words that say which of several parsers it would take.
+
+    Raises:
+        LookupError: it came to an end without one.
+    """
+    token = _only_described.set(True)
+    try:
+        main(list(arguments))
+    except _Described as described:
+        return described.parser
+    finally:
+        _only_described.reset(token)
+    raise LookupError("the verb reads no arguments")
 
 
 def add_log(parser: Parser) -> None:

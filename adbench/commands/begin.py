@@ -68,6 +68,7 @@ def _parser(verb: str, summary: str) -> Parser:
         summary,
         examples=EXAMPLES[verb],
         usage=f"adbench {verb} ENV --out DIR [--preset NAME] [--config FILE] [--SETTING VALUE ...]",
+        takes_settings=True,
     )
     parser.add_argument("env", metavar="ENV", help="a task family; `adbench list` shows them")
     parser.add_argument(

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         "determinism, returns. Says what is wrong and how to mend it.",
         examples=("adbench check-env dark-room", "adbench check-env dark-room --json"),
     )
-    parser.add_argument("name", help="as `adbench list envs` shows it")
+    parser.add_argument("env", metavar="NAME", help="as `adbench list envs` shows it")
     parser.add_argument(
         "--device", default="cpu", help="where to make it (cpu, cuda); cpu if left out"
     )
@@ -32,8 +32,8 @@ def main(arguments: list[str]) -> int:
 
     from adbench import plugins
 
-    entry = plugins.find(plugins.ENVS, asked.name)
-    family = plugins.family(asked.name)
+    entry = plugins.find(plugins.ENVS, asked.env)
+    family = plugins.family(asked.env)
 
     from adbench.testing import env_checks
 

@@ -31,8 +31,15 @@ def main(arguments: Sequence[str]) -> int:
         "report": _report,
     }
     words = list(arguments)
+    parser = Parser(
+        "suite",
+        _SUMMARY,
+        examples=_EXAMPLES,
+        usage="adbench suite VERB ...",
+        verbs=tuple(verbs),
+    )
+    parser.offer(words)
     if not words or words[0] in ("-h", "--help"):
-        parser = Parser("suite", _SUMMARY, examples=_EXAMPLES, usage="adbench suite VERB ...")
         whats = {
             "run": "run what is missing of a suite, and draw its leaderboard",
             "list": "the suites that come with adbench",
