@@ -60,7 +60,7 @@ format: .venv/installed-dev
 
 check: lint test
 
-bench: .venv/installed-dev
+bench: .venv/installed-bench
 	@$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/results/latest.json
 
 # On a machine with a GPU: whatever Python has torch and Triton there will do, no network needed.
@@ -91,6 +91,11 @@ clean:
 .venv/installed-dev: .venv/installed
 	@echo "set-up: tools for tests and checks"
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/installed-bench: .venv/installed-dev
+	@echo "set-up: Stable-Baselines3, a peer"
+	@$(PIP) --editable '.[dev,bench]'
 	@touch $@
 
 .venv/installed-gl: .venv/installed-dev
