@@ -78,21 +78,21 @@ def carry_out(
     steps = _steps(folder, seconds, stop, listen)
     if stages == ("report",):
         steps = [replace(steps[-1], done=lambda: False)]
-    for step in steps:
-        if step.stage not in stages:
-            continue
-        if step.done():
-            reporter.say(f"{step.what}: there already")
-            continue
-        if stop():
-            raise Stopped(f"Time is up before: {step.what}. What was finished is kept.")
-        with (
-            reporter.task(step.what, unit=step.unit) as shown,
-            seconds.book(step.stage, step.account, shown) as progress,
-        ):
-            step.do(progress)
-        if step.stage == "report":
-            reporter.say(f"report: {folder.report}")
+    steps = [step for step in steps if step.stage in stages]
+    with reporter.steps([step.what for step in steps]):
+        for step in steps:
+            if step.done():
+                reporter.skip(step.what)
+                continue
+            if stop():
+                raise Stopped(f"Time is up before: {step.what}. What was finished is kept.")
+            with (
+                reporter.task(step.what, unit=step.unit) as shown,
+                seconds.book(step.stage, step.account, shown) as progress,
+            ):
+                step.do(progress)
+            if step.stage == "report":
+                reporter.say(f"report: {folder.report}")
 
 
 def is_finished(folder: RunFolder) -> bool:

@@ -1,17 +1,21 @@
 """How far a stage has come: told by the stage, shown on stderr.
 
 A stage is handed a `Progress` and calls it as often as it likes. What becomes of it is no concern
-of the stage: a bar where a person looks at a terminal, one line now and then in a log file, nothing
-in a test.
+of the stage: a table or a bar where a person looks at a terminal, one line now and then in a log
+file, nothing in a test.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from adbench.live_table import LiveTable
 
 Stop = Callable[[], bool]
 """Asked between units of work: whether to stop cleanly now."""
@@ -60,16 +64,44 @@ class Reporter:
         self._interval_seconds = interval_seconds
         self._line_is_open = False
         self._print_line: Callable[[str], object] = self._print_plain
+        self._table: LiveTable | None = None
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person looks at it."""
-        return self._stream.isatty()
+        """Whether a person looks at it, on what can be drawn over."""
+        return self._stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
     def say(self, line: str) -> None:
         """Print one line."""
         self._close_line()
         self._print_line(line)
+
+    @contextmanager
+    def steps(self, steps: Sequence[str]) -> Iterator[None]:
+        """At a terminal, show steps as a table while the inside works on them; in a log nothing.
+
+        Args:
+            steps: in words, as `task` and `skip` will name them, in order.
+        """
+        if not self.is_terminal:
+            yield
+            return
+        from adbench.live_table import LiveTable  # rich, as in `_bar`
+
+        table = LiveTable(steps, stream=self._stream, clock=self._clock)
+        with table.shown():
+            self._table, self._print_line = table, table.say
+            try:
+                yield
+            finally:
+                self._table, self._print_line = None, self._print_plain
+
+    def skip(self, what: str) -> None:
+        """Say that a step was there already."""
+        if self._table is not None:
+            self._table.skip(what)
+        else:
+            self.say(f"{what}: there already")
 
     @contextmanager
     def task(self, what: str, *, unit: str) -> Iterator[Progress]:
@@ -81,6 +113,10 @@ class Reporter:
             what: the stage in words ("train ad, seed 0").
             unit: what it counts ("updates").
         """
+        if self._table is not None:
+            with self._table.step(what, unit) as progress:
+                yield progress
+            return
         shown = self._bar(what, unit) if self.is_terminal else self._lines(what, unit)
         began = self._clock()
         try:

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
             "adbench perf compare benchmarks/results/cpu.json benchmarks/results/latest.json",
         ),
         usage="adbench perf report|compare ...",
+        verbs=tuple(_CARRY_OUT),
     )
     parser.add_argument("what", nargs="?", metavar="report|compare", help=argparse.SUPPRESS)
     asked = parser.read(list(arguments[:1]))

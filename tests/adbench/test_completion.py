@@ -66,6 +66,8 @@ def test_every_verb_tells_its_options_without_doing_anything(verb: str) -> None:
         ("completion ", ["bash", "fish", "zsh"]),
         ("suite ", ["list", "report", "run", "show"]),
         ("suite run smo", ["smoke"]),
+        ("perf ", ["compare", "report"]),
+        ("perf compare --thr", ["--threshold"]),
         ("suite run quick --ad", ["--adopt"]),
         ("suite run quick --device=cu", ["--device=cuda"]),
     ],
