@@ -15,7 +15,7 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint 
 # Two cores are worth most when idle threads sleep.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help run test test-kernels test-gl lint format check bench bench-gpu tune clean
+.PHONY: help run test test-kernels test-gl docs lint format check bench bench-gpu tune clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make test-kernels   the Triton kernels without a GPU, interpreted and compiled (Linux, 8 minutes)"
 	@echo "make test-gl   the worlds drawn by MiniWorld, in OpenGL; installs it, but no system package"
+	@echo "make docs    the guide as a site, in build/docs"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff put imports and lines in order"
 	@echo "make check   lint and test: what a change must pass"
@@ -48,6 +49,11 @@ test-kernels: .venv/installed-dev
 test-gl: .venv/installed-gl
 	@ADBENCH_REQUIRE=gl OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/envs/opengl \
 		--numprocesses auto --maxprocesses 8 --dist worksteal -p no:benchmark --durations 5
+
+# A link that leads nowhere is an error, and so is a page that no table of contents names.
+docs: .venv/installed-docs
+	@$(BIN)/python -m sphinx -W --keep-going -q -E -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 lint: .venv/installed-dev
 	@$(BIN)/ruff check .
@@ -96,6 +102,11 @@ clean:
 .venv/installed-bench: .venv/installed-dev
 	@echo "set-up: Stable-Baselines3, a peer"
 	@$(PIP) --editable '.[dev,bench]'
+	@touch $@
+
+.venv/installed-docs: .venv/installed-dev
+	@echo "set-up: tools for the site"
+	@$(PIP) --editable '.[dev,docs]'
 	@touch $@
 
 .venv/installed-gl: .venv/installed-dev

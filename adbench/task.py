@@ -232,9 +232,8 @@ class TaskFamily(ABC):
             option: int64 [N] in [0, num_options).
 
         Returns:
-            action: int64 [N].
-            under_way: bool [N]; the option goes on after this action. What is earned before its
-                last action is not learnt from.
+            The action, int64 [N], and whether the option goes on after it, bool [N]: what is earned
+            before its last action is not learnt from.
         """
         raise NotImplementedError(f"{self.name} has no options")
 

@@ -57,7 +57,8 @@ def save_image(path: Path, image: Image) -> None:
     Raises:
         PictureError: it cannot be written.
     """
-    ok, raw = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    smallest = (cv2.IMWRITE_PNG_COMPRESSION, 9)
+    ok, raw = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), smallest)
     assert ok
     _put(path, raw.tobytes())
 

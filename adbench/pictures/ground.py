@@ -18,6 +18,8 @@ from adbench.pictures.canvas import INK, Colour, Image, write
 _AGENT: Colour = (20, 20, 20)
 _WAY: Colour = (86, 160, 211)
 _HIDDEN: Colour = (213, 94, 0)
+_ARROW = 0.045
+"""Length of half an arrow, as a share of the side."""
 _LETTER_PIXELS = 8
 _SMOOTH = 4
 """Drawn so many times larger and averaged, for smooth lines."""
@@ -82,7 +84,8 @@ class Chart:
         for number, (x, z, yaw) in enumerate(poses.tolist(), 1):
             column, row = (pixel / _SMOOTH for pixel in self.pixel((x, z)))
             # Behind who stands there.
-            left, down = column - 16 * math.cos(yaw) - 4, row + 16 * math.sin(yaw) + 5
+            behind = _ARROW * self.side + _LETTER_PIXELS
+            left, down = column - behind * math.cos(yaw) - 4, row + behind * math.sin(yaw) + 5
             write(image, str(number), (round(left), round(down)))
         return image
 
@@ -103,7 +106,7 @@ class Chart:
     def _arrow(self, big: Image, pose: npt.NDArray[np.float32]) -> None:
         x, z, yaw = (float(part) for part in pose)
         column, row = self.pixel((x, z))
-        tip = 0.045 * self.side * _SMOOTH
+        tip = _ARROW * self.side * _SMOOTH
         corners = [
             (column + length * math.cos(yaw + turn), row - length * math.sin(yaw + turn))
             for turn, length in ((0.0, 1.3 * tip), (2.5, tip), (-2.5, tip))

@@ -9,25 +9,17 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "histories.md"
+from documented.pages import ROOT, programs_by_heading
 
-
-def blocks() -> dict[str, str]:
-    """The page's Python, by the heading it stands under."""
-    found: dict[str, str] = {}
-    for section in re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        title = section.splitlines()[0]
-        code = "\n".join(re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL))
-        if code:
-            found[title] = code
-    return found
+PAGE = "docs/histories.md"
+TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 
 
 def test_every_program_on_the_page_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = blocks()
+    code = programs_by_heading(PAGE)
     names: dict[str, Any] = {}
     for title in ("Bringing your own", "Reading them", "How training reads them", "Pixels"):
         exec(compile(code.pop(title), title, "exec"), names)
@@ -42,10 +34,9 @@ def test_the_page_names_every_field_of_the_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks()["Bringing your own"], "page", "exec"), {})
+    exec(compile(programs_by_heading(PAGE)["Bringing your own"], "page", "exec"), {})
     line = json.loads(Path("histories/manifest.jsonl").read_text())
-    page = PAGE.read_text(encoding="utf-8")
-    shown = re.findall(r'"(\w+)":', page[page.index('{"schema": 1') : page.index("`blake2b` is")])
+    shown = re.findall(r'"(\w+)":', TEXT[TEXT.index('{"schema": 1') : TEXT.index("`blake2b` is")])
     assert [name for name in shown if name in line] == list(line)
     for field in line["fields"]:
-        assert f"`{field}`" in page
+        assert f"`{field}`" in TEXT

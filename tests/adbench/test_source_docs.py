@@ -12,32 +12,25 @@ import torch
 from adbench import plugins
 from adbench.collect import learn_online
 from adbench.config import SourceConfig
+from documented.pages import ROOT, programs_by_heading
 
-PAGE = Path(__file__).parents[2] / "docs" / "sources.md"
-
-
-def blocks() -> dict[str, str]:
-    """The page's Python, by the heading it stands under."""
-    found: dict[str, str] = {}
-    for section in re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        code = "\n".join(re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL))
-        if code:
-            found[section.splitlines()[0]] = code
-    return found
+PAGE = "docs/sources.md"
+TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 
 
 def test_the_program_that_collects_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks()["Collecting"], "page", "exec", dont_inherit=True), {})
+    exec(compile(programs_by_heading(PAGE)["Collecting"], "page", "exec", dont_inherit=True), {})
     assert (tmp_path / "histories" / "manifest.jsonl").exists()
     assert "(3, 2" in capsys.readouterr().out
 
 
 def test_the_source_on_the_page_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"__name__": "page"}
-    exec(compile(blocks()["Writing one"], "page", "exec", dont_inherit=True), names)
+    program = programs_by_heading(PAGE)["Writing one"]
+    exec(compile(program, "page", "exec", dont_inherit=True), names)
     monkeypatch.setattr(plugins, "source", lambda name: names["Wander"])
     family = plugins.family("dark-room")
     learning = learn_online(
@@ -53,14 +46,12 @@ def test_the_source_on_the_page_can_be_run(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("name", ["q-lambda", "ucb", "a2c"])
 def test_the_page_names_every_setting(name: str) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    section = page[page.index(f"## {name}") :].split("\n## ")[0]
+    section = TEXT[TEXT.index(f"## {name}") :].split("\n## ")[0]
     settings = plugins.source(name).Settings.model_fields
     assert [field for field in settings if f"`{field}`" not in section] == []
 
 
 def test_the_defaults_on_the_page_are_the_defaults() -> None:
-    page = PAGE.read_text(encoding="utf-8")
     settings = plugins.source("q-lambda").Settings.parse({}).model_dump()
     for name in ("learning_rate", "discount", "trace", "initial_value", "persistence"):
-        assert re.search(rf"\| `{name}` \| {settings[name]} \|", page), name
+        assert re.search(rf"\| `{name}` \| {settings[name]} \|", TEXT), name

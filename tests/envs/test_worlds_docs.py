@@ -17,8 +17,11 @@ from adbench_envs.key_to_door_3d import KeyToDoor3D
 from adbench_envs.radial_arm import RadialArm
 from adbench_envs.watermaze import Watermaze, WatermazeHard, WatermazeSmall
 from adbench_envs.worlds.parity import BOUNDS, Difference
+from documented.pages import ROOT, programs
 
-PAGE = Path(__file__).parents[2] / "docs" / "worlds.md"
+PAGE = "docs/worlds.md"
+TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
+FIGURES = ROOT / "docs" / "figures"
 MOST_BYTES = 200_000
 """Of a picture."""
 
@@ -38,8 +41,7 @@ FAMILIES = {
 
 def rows(heading: str) -> dict[str, dict[str, str]]:
     """A table of the page: its rows by family, each by column."""
-    text = PAGE.read_text(encoding="utf-8")
-    lines = text[text.index(heading) :].splitlines()
+    lines = TEXT[TEXT.index(heading) :].splitlines()
     columns = [cell.strip() for cell in lines[0].strip("|").split("|")]
     found = {}
     for line in lines[2:]:
@@ -48,11 +50,6 @@ def rows(heading: str) -> dict[str, dict[str, str]]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         found[cells[0].strip("`")] = dict(zip(columns, cells, strict=True))
     return found
-
-
-def programs() -> list[str]:
-    """The page's Python, in order."""
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -86,8 +83,8 @@ def test_the_tables_leave_no_family_out() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_has_a_picture_of_modest_size(name: str) -> None:
-    picture = PAGE.parent / "figures" / f"{name}.png"
-    assert f"(figures/{name}.png)" in PAGE.read_text(encoding="utf-8")
+    picture = FIGURES / f"{name}.png"
+    assert f"(figures/{name}.png)" in TEXT
     assert picture.stat().st_size < MOST_BYTES
 
 
@@ -100,10 +97,10 @@ def test_the_figures_of_parity_are_within_the_bounds(name: str) -> None:
 
 
 def test_the_programs_on_the_page_run(capsys: pytest.CaptureFixture[str]) -> None:
-    ours = [code for code in programs() if "iniWorld" not in code and "miniworld" not in code]
+    ours = [code for code in programs(PAGE) if "iniWorld" not in code and "miniworld" not in code]
     assert len(ours) == 3
     for code in ours:
-        exec(compile(code, str(PAGE), "exec"), {})
+        exec(compile(code, PAGE, "exec"), {})
     printed = capsys.readouterr().out
     assert "torch.Size([256, 32, 32, 3]) torch.uint8" in printed
     assert "(64, 64, 3) (16, 32, 32, 3)" in printed
@@ -112,7 +109,7 @@ def test_the_programs_on_the_page_run(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.requires("gl")
 def test_the_programs_on_the_page_that_need_opengl_run(tmp_path: Path) -> None:
-    theirs = [code for code in programs() if "iniWorld" in code or "miniworld" in code]
+    theirs = [code for code in programs(PAGE) if "iniWorld" in code or "miniworld" in code]
     assert len(theirs) == 2
     for number, code in enumerate(theirs):
         script = tmp_path / f"{number}.py"
@@ -122,7 +119,7 @@ def test_the_programs_on_the_page_that_need_opengl_run(tmp_path: Path) -> None:
 
 
 def test_the_pictures_are_those_that_the_page_s_script_draws() -> None:
-    script = PAGE.parent / "figures" / "worlds.py"
+    script = FIGURES / "worlds.py"
     names: dict[str, Any] = {"__name__": "worlds"}
     exec(compile(script.read_text(encoding="utf-8"), str(script), "exec"), names)
     image = names["sheet"](FourBoxes(height=names["FRAME"], width=names["FRAME"], samples=4))

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[3] / "docs" / "model.md"
+from documented.pages import programs
+
+PAGE = "docs/model.md"
 
 
 def test_every_program_on_the_page_runs(
@@ -16,9 +18,9 @@ def test_every_program_on_the_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(programs) == 4
-    for number, program in enumerate(programs):
+    found = programs(PAGE)
+    assert len(found) == 4
+    for number, program in enumerate(found):
         exec(compile(program, f"program {number}", "exec"), names)
     printed = capsys.readouterr().out
     assert "weights" in printed

@@ -12,8 +12,10 @@ import pytest
 from adbench.paper_curves import WORLDS, paper_curves
 from adbench.results import write_results
 from adbench.results_file import schema
+from documented.pages import ROOT, programs
 
-PAGE = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text()
+PAGE = "docs/statistics.md"
+TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 
 
 def test_the_program_on_the_page_runs(
@@ -23,14 +25,14 @@ def test_the_program_on_the_page_runs(
     folder.mkdir(parents=True)
     write_results(folder / "results.json", small)
     monkeypatch.chdir(tmp_path)
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (program,) = programs(PAGE)
     exec(program, {})
     assert str(small["scores"]["ad"]["final_mean"]) in capsys.readouterr().out
 
 
 def test_the_page_names_every_field_and_no_other() -> None:
-    start = PAGE.index("Top-level fields")
-    listed = PAGE[start : PAGE.index("`updates` and", start)]
+    start = TEXT.index("Top-level fields")
+    listed = TEXT[start : TEXT.index("`updates` and", start)]
     named = {
         word
         for part in re.findall(r"`([a-z_, \n]+)`", listed)
@@ -41,8 +43,8 @@ def test_the_page_names_every_field_and_no_other() -> None:
 
 @pytest.mark.parametrize("record", ["score", "data_efficiency"])
 def test_tables_on_the_page_name_fields_that_exist(record: str) -> None:
-    start = PAGE.index("| field |" if record == "score" else "| field of `data_efficiency`")
-    table = PAGE[start : PAGE.index("\n\n", start)]
+    start = TEXT.index("| field |" if record == "score" else "| field of `data_efficiency`")
+    table = TEXT[start : TEXT.index("\n\n", start)]
     first = [line.split("|")[1] for line in table.splitlines()[2:]]
     names = {name for cell in first for name in re.findall(r"`(\w+)`", cell)}
     known = set(schema()["$defs"][record]["required"]) | {"copying_ratio"}
