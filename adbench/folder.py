@@ -6,7 +6,7 @@
     DIR/evaluations/seed-S/TESTSET/METHOD.safetensors     roll-outs, one file each
     DIR/evaluations/seed-S/TESTSET/ad.trace.safetensors   some lanes of AD, state by state
     DIR/metrics.jsonl  results.json  report.html  figures/
-    DIR/start.json  seconds.json                          how it was begun, and the time it took
+    DIR/start.json  seconds.json  memory.json             how it was begun; time and memory it took
 
 One process at a time works in it: it holds `flock` on `.lock`, which the system lets go of when the
 process dies, however it dies.
@@ -48,6 +48,7 @@ class RunFolder:
         self.results = path / "results.json"
         self.report = path / "report.html"
         self.seconds = path / "seconds.json"
+        self.memory = path / "memory.json"
         self.start = path / "start.json"
         self.crash = path / "crash.txt"
 

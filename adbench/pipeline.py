@@ -21,6 +21,7 @@ from adbench.noise import Lanes
 from adbench.progress import Reporter, Stop, never
 from adbench.spaces import image_keys
 from adbench.stages import collect, evaluate, report, train
+from adbench.stages.memory import PeakMemory
 from adbench.stages.work import Seconds, Step, Work, held_out
 from adbench.task import TaskFamily
 
@@ -73,7 +74,7 @@ def carry_out(
         Stopped: `stop` said so, and there is work left.
         AdbenchError: whatever goes wrong in a stage.
     """
-    seconds = Seconds(folder.seconds)
+    seconds, memory = Seconds(folder.seconds), PeakMemory(folder.memory)
     _require_room(Work(folder, plugins.family_of(folder.config)), stages)
     steps = _steps(folder, seconds, stop, listen)
     if stages == ("report",):
@@ -89,6 +90,7 @@ def carry_out(
             with (
                 reporter.task(step.what, unit=step.unit) as shown,
                 seconds.book(step.stage, step.account, shown) as progress,
+                memory.watch(step.stage),
             ):
                 step.do(progress)
             if step.stage == "report":

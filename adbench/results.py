@@ -59,6 +59,8 @@ class Facts:
         command: the command line.
         stage_seconds: wall time of each stage so far; none: not run here.
         throughput: `collect_env_steps_per_s`, `train_tokens_per_s`, `evaluate_env_steps_per_s`.
+        peak_memory_bytes: what each stage held at most, by kind ("process", "gpu") and stage; left
+            out: not measured.
         source_privileged: whether the source saw what the agent does not; none: no source.
         offline_env_steps: environment steps in the histories, `collected` by all actors and
             `distilled` (kept actors' learning episodes that subsampling kept), summed over seeds.
@@ -72,6 +74,7 @@ class Facts:
     command: str
     stage_seconds: Mapping[str, float | None] = field(default_factory=dict)
     throughput: Mapping[str, float | None] = field(default_factory=dict)
+    peak_memory_bytes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     source_privileged: bool | None = None
     offline_env_steps: Mapping[str, int | None] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=provenance.versions)
@@ -146,6 +149,13 @@ def build_results(
                 "train_tokens_per_s",
                 "evaluate_env_steps_per_s",
             )
+        },
+        "peak_memory_bytes": {
+            kind: {
+                stage: facts.peak_memory_bytes.get(kind, {}).get(stage)
+                for stage in ("collect", "train", "evaluate")
+            }
+            for kind in ("process", "gpu")
         },
         "updates": {method: each["updates"] for method, each in trained.items()},
         "tokens": {method: each["tokens"] for method, each in trained.items()},

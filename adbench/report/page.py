@@ -22,6 +22,7 @@ from adbench.report.drawing import Drawing, Picture
 from adbench.report.names import EXPLAINED, name_of
 from adbench.report.numbers import NOTHING, bounds, fixed, large, seconds, short
 from adbench.report.table import Cell, Column, columns, rows
+from adbench.resources import size
 
 if TYPE_CHECKING:
     from adbench.task import TaskFamily
@@ -220,5 +221,16 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("collection", f"{large(rates['collect_env_steps_per_s'])} environment steps/s"),
         ("training", f"{large(rates['train_tokens_per_s'])} tokens/s"),
         ("evaluation", f"{large(rates['evaluate_env_steps_per_s'])} environment steps/s"),
+        *_memory(results),
         ("intervals", f"{how['resamples']} bootstrap resamples of {how['over']}"),
     ]
+
+
+def _memory(results: Results) -> list[tuple[str, str]]:
+    """Peaks of the stages; none where nobody measured them."""
+    found = []
+    for kind, peaks in results.get("peak_memory_bytes", {}).items():
+        told = [f"{stage} {size(peak)}" for stage, peak in peaks.items() if peak is not None]
+        if told:
+            found.append((f"peak memory, {kind}", ", ".join(told)))
+    return found

@@ -18,6 +18,7 @@ from adbench.report import write_report
 from adbench.results import Facts, Training, build_results
 from adbench.results_file import read_results, write_results
 from adbench.stages import evaluate, train
+from adbench.stages.memory import PeakMemory
 from adbench.stages.work import STAGES, Seconds, Step, Work
 from adbench.trace import Trace
 
@@ -118,6 +119,7 @@ def _facts(
             ),
             "evaluate_env_steps_per_s": _rate(played, seconds.of("evaluate", *evaluate.WEIGHTS)),
         },
+        peak_memory_bytes=PeakMemory(work.folder.memory).of(),
         source_privileged=plugins.source(config.source.name).privileged,
         offline_env_steps={"collected": collected, "distilled": distilled},
     )
