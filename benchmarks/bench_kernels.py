@@ -200,7 +200,7 @@ def flex(heads: Heads, device: str) -> Callable[[], Tensor]:
 
 @pytest.mark.parametrize("mask", ["causal", "window"])
 @pytest.mark.parametrize("way", ["auto", "flex"])
-@scales("length", 512, 2048, full=(128, 8192), gpu=CONTEXTS["gpu"])
+@scales("length", 2048, full=(512, 8192), gpu=CONTEXTS["gpu"])
 def test_attention_forward(meter: Meter, mask: str, way: Any, length: int) -> None:
     """Forward alone: compiled FlexAttention has no backward on a CPU."""
     name = "adbench" if way == "auto" else "FlexAttention, compiled"

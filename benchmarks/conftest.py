@@ -49,7 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "only(device): runs on that device alone")
     load = machine.load_average()
     config.stash[_LOAD], config.stash[_UNTIMED] = load, []
-    measures = not config.getoption("benchmark_disable", False) and not config.getoption("--tiny")
+    idle = ("benchmark_disable", "tiny", "collectonly")
+    measures = not any(config.getoption(name, False) for name in idle)
     if measures and load > QUIET_LOAD * (os.cpu_count() or 1):
         config.issue_config_time_warning(
             UserWarning(f"load average {load:.1f}: the machine is not idle, times will be high"), 2

@@ -27,7 +27,9 @@ Call = Callable[[], object]
 SECONDS, SECONDS_FULL = 0.5, 3.0
 """Spent on the rounds of one benchmark, by default and under `--full`."""
 FEWEST, FEWEST_LONG, MOST = 5, 3, 100
-"""Rounds: fewest for quartiles; fewest of calls that alone take longer than there is; most."""
+"""Rounds: fewest for quartiles; fewest of calls that take so long; most."""
+LONG = 4.0
+"""Times the seconds there are: calls that take longer have the fewest rounds."""
 SHORTEST_ROUND = 1e-3
 """Seconds that a round should last at least: shorter calls are repeated within it."""
 WARM_UP_SECONDS = 0.05
@@ -113,7 +115,7 @@ class Meter:
         iterations = 1 if setup or took >= SHORTEST_ROUND else math.ceil(SHORTEST_ROUND / took)
         if rounds is None:
             fit = int(self.seconds / (took * iterations))
-            rounds = min(max(fit, FEWEST if took < self.seconds else FEWEST_LONG), MOST)
+            rounds = min(max(fit, FEWEST if took < LONG * self.seconds else FEWEST_LONG), MOST)
         bench.pedantic(  # type: ignore[no-untyped-call]
             call,
             setup=_nothing_returned(setup),
@@ -138,21 +140,19 @@ class Meter:
         return time.perf_counter()
 
     def _try_out(self, call: Call, setup: Call | None, *, warm: bool) -> tuple[int | None, float]:
-        """Memory that a call adds, and about how long one takes; the first is not the point."""
-        if not warm:
-            if setup:
-                setup()
-            begin = self.clock()
-            peak = memory.growth(call, self.device)
-            return peak, max(self.clock() - begin, 1e-7)
-        if setup:
-            setup()
-        peak = memory.growth(call, self.device)
+        """Memory that a call adds, and about how many seconds one takes."""
         if setup:
             setup()
         begin = self.clock()
-        call()
-        return peak, max(self.clock() - begin, 1e-7)
+        peak = memory.growth(call, self.device)
+        took = self.clock() - begin
+        if warm and took < self.seconds:  # else another call would only cost time
+            if setup:
+                setup()
+            begin = self.clock()
+            call()
+            took = self.clock() - begin
+        return peak, max(took, 1e-7)
 
 
 def _nothing_returned(setup: Call | None) -> Callable[[], None] | None:

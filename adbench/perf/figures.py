@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ PEERS = (
 """Colours of Okabe and Ito's, for all eyes; ours is the blue."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 """Of the first, second and third of ours, and of peers when colours are used up."""
+LEAST_RANGE = 8.0
+"""Upper end of a vertical axis over its lower one, at the least."""
 
 
 def figure(panel: Panel) -> str | None:
@@ -38,19 +41,17 @@ def figure(panel: Panel) -> str | None:
         axes = drawn.subplots(1, 2, squeeze=False)[0] if remembers else [drawn.subplots()]
         _lines(axes[0], panel, lambda row: row.rate, spread=True)
         axes[0].set_ylabel(f"{panel.unit.replace('_', ' ')} a second")
-        axes[0].yaxis.set_major_formatter(FuncFormatter(lambda y, _: count(y)))
         _lost(axes[0], panel)
+        _finish(axes[0], panel, base=10, formatted=count)
         if remembers:
             _lines(axes[1], panel, _peak, spread=False)
             axes[1].set_ylabel("memory that a call adds at its peak")
-            axes[1].yaxis.set_major_formatter(FuncFormatter(lambda y, _: memory(y)))
-        for axis in axes:
-            _finish(axis, panel)
+            _finish(axes[1], panel, base=2, formatted=memory)
         handles, labels = axes[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="lower center", ncols=min(5, len(labels)))
         bottom = 0.58 + 0.24 * -(-len(labels) // 5)
         drawn.subplots_adjust(
-            left=0.085, right=0.985, top=0.97, wspace=0.26,
+            left=0.085, right=0.965, top=0.97, wspace=0.26,
             bottom=bottom / drawn.get_figheight(),
         )  # fmt: skip
         return svg(drawn)
@@ -101,15 +102,24 @@ def _lost(axis: Axes, panel: Panel) -> None:
         )  # fmt: skip
 
 
-def _finish(axis: Axes, panel: Panel) -> None:
+def _finish(
+    axis: Axes, panel: Panel, *, base: int, formatted: Callable[[float | None], str]
+) -> None:
     assert panel.over is not None
     axis.set_xscale("log", base=2)
-    axis.set_yscale("log")
+    axis.set_yscale("log", base=base)
+    axis.margins(x=0.06)
     axis.set_xlabel(AXES.get(panel.over, panel.over))
     axis.set_xticks(_ticks(panel.sizes), [size(each) for each in _ticks(panel.sizes)])
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    low, high = axis.get_ylim()
+    if high < LEAST_RANGE * low:  # or small differences would look large
+        middle = math.sqrt(low * high)
+        low, high = middle / math.sqrt(LEAST_RANGE), middle * math.sqrt(LEAST_RANGE)
+        axis.set_ylim(low, high)
+    subs = (1.0, 2.0, 5.0) if base == 10 else (1.0,)
+    axis.yaxis.set_major_locator(LogLocator(base=base, subs=subs, numticks=8))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: formatted(y)))
     axis.yaxis.set_minor_formatter(NullFormatter())
 
 

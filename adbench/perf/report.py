@@ -225,8 +225,9 @@ def markdown(sections: Sequence[Section]) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """A table of GitHub's Markdown; the first column to the left, the others to the right."""
-    rows = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
+    """A table of GitHub's Markdown; words to the left, numbers to the right."""
+    sides = ["---" if at < table.words else "---:" for at in range(len(table.head))]
+    rows = [table.head, sides, *table.rows]
     return "\n".join(f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows)
 
 

@@ -21,10 +21,12 @@ class Table:
     Attributes:
         head: headings.
         rows: as many cells each.
+        words: how many columns, counted from the left, hold words; the others hold numbers.
     """
 
     head: list[str]
     rows: list[list[str]]
+    words: int = 1
 
 
 def measurements(panel: Panel) -> Table:
@@ -47,7 +49,7 @@ def measurements(panel: Panel) -> Table:
             cells = [size(subject.size), subject.implementation, each.status, *[NOTHING] * 4]
             rows.append((subject.size or 0.0, cells))
     rows.sort(key=lambda each: each[0])  # stable: ours stays first among equal sizes
-    table = Table(head, [cells for _, cells in rows])
+    table = Table(head, [cells for _, cells in rows], words=2)
     return table if panel.over else Table(head[1:], [cells[1:] for cells in table.rows])
 
 
@@ -66,7 +68,8 @@ def against_peers(panel: Panel) -> Table | None:
         cells = [by_peer.get(peer, NOTHING) for peer in peers]
         rows.append([size(subject.size), subject.implementation, *cells])
     head = [axis, "rate of", *(f"over {peer}" for peer in peers)]
-    return Table(head, rows) if panel.over else Table(head[1:], [row[1:] for row in rows])
+    table = Table(head, rows, words=2)
+    return table if panel.over else Table(head[1:], [row[1:] for row in rows])
 
 
 def _ratio(found: Ratio) -> str:
@@ -90,7 +93,7 @@ def exponents(panels: Sequence[Panel]) -> Table | None:
                 fixed(found.last), percent(found.misfit),
             ])  # fmt: skip
     head = ["case", "over", "by", "sizes", "exponent [95 %]", "of the last two", "misfit"]
-    return Table(head, rows) if rows else None
+    return Table(head, rows, words=4) if rows else None
 
 
 def of_ceilings(panels: Sequence[Panel], machine: Ceilings) -> Table | None:
@@ -107,7 +110,7 @@ def of_ceilings(panels: Sequence[Panel], machine: Ceilings) -> Table | None:
                         _done(row.flops, row, "FLOP"), _done(row.bytes, row, "B"),
                     ])  # fmt: skip
     head = ["case", "on", "by", "size", "share", "of", "operations", "bytes"]
-    return Table(head, rows) if rows else None
+    return Table(head, rows, words=3) if rows else None
 
 
 def _done(amount: float | None, row: Row, unit: str) -> str:
@@ -121,7 +124,7 @@ def ceilings_table(machine: Ceilings) -> Table | None:
         rows.append([MATMUL, f"{_on(device, threads)}, {precision}", f"{count(flops)}FLOP/s"])
     for (device, threads), moved in machine.bytes.items():
         rows.append([COPY, _on(device, threads), f"{count(moved)}B/s, read and written"])
-    return Table(["ceiling", "on", "best that was measured"], rows) if rows else None
+    return Table(["ceiling", "on", "best that was measured"], rows, words=3) if rows else None
 
 
 def _on(device: str, threads: int) -> str:
@@ -131,4 +134,4 @@ def _on(device: str, threads: int) -> str:
 def without_time(measured: Measured) -> Table | None:
     """Everything that was tried and has no time, with the reason."""
     rows = [[each.fullname, each.status, each.reason] for each in measured.untimed]
-    return Table(["benchmark", "outcome", "reason"], rows) if rows else None
+    return Table(["benchmark", "outcome", "reason"], rows, words=3) if rows else None
