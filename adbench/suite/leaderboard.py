@@ -16,6 +16,7 @@ import numpy as np
 from adbench import stats
 from adbench.config import METHODS
 from adbench.data_efficiency import SHARES
+from adbench.paper_curves import paper_bandit_score
 from adbench.rows import CONSTANTS
 from adbench.scores import OURS
 from adbench.suite import standing
@@ -23,6 +24,9 @@ from adbench.suite.merge import STATISTICS, World
 from adbench.suite.warn import warnings
 
 SCHEMA = 1
+
+Drawn = Mapping[tuple[World, str], dict[str, stats.Floats] | None]
+"""`World.drawn_scores` of each row of each world."""
 
 _STAGES = ("collect", "train", "evaluate", "report")
 _RATES = ("collect_env_steps_per_s", "train_tokens_per_s", "evaluate_env_steps_per_s")
@@ -50,10 +54,13 @@ def leaderboard(
         its worlds; `worlds`, each with its rows, `data_efficiency`, `at_equal_steps`, times and
         rates; `missing`, `failed`, `left_out`, `warnings`.
     """
-    records = [_world(world) for world in worlds]
+    drawn = {(world, name): world.drawn_scores(name) for world in worlds for name in world.returns}
+    records = [_world(world, drawn) for world in worlds]
     keys = dict.fromkeys((world.series, world.context_steps) for world in worlds)
     tables = [
-        _table([(w, r) for w, r in zip(worlds, records, strict=True) if _key(w) == key], *key)
+        _table(
+            [(w, r) for w, r in zip(worlds, records, strict=True) if _key(w) == key], drawn, *key
+        )
         for key in keys
     ]
     return {
@@ -73,7 +80,7 @@ def _key(world: World) -> tuple[str, int | None]:
     return world.series, world.context_steps
 
 
-def _world(world: World) -> dict[str, Any]:
+def _world(world: World, drawn: Drawn) -> dict[str, Any]:
     results = world.results
     return {
         "world": world.name,
@@ -92,7 +99,7 @@ def _world(world: World) -> dict[str, Any]:
         "random_return": _mean(world.random),
         "optimal_return": _mean(world.optimal),
         "optimal_estimated": any(p.results["optimal_estimated"] for p in world.pieces),
-        "rows": {method: _row(world, method) for method in world.returns},
+        "rows": {method: _row(world, method, drawn) for method in world.returns},
         "incomplete": dict(world.incomplete),
         "data_efficiency": _efficiency(standing.data_efficiency(world)),
         "at_equal_steps": standing.at_equal_steps(world),
@@ -115,28 +122,35 @@ def _mean(values: stats.Floats | None) -> float | None:
     return None if values is None else float(stats.mean(values))
 
 
-def _row(world: World, method: str) -> dict[str, Any]:
+def _row(world: World, method: str, drawn: Drawn) -> dict[str, Any]:
     """Scores of a row in one world: the very numbers of a run that had all its seeds."""
-    scores, drawn = world.final_scores(method), world.scored_resamples
-    sampled = world.lanes[method] > 0
+    scores = world.final_scores(method)
+    draws = drawn[world, method]
     record: dict[str, Any] = {}
     for name, statistic in STATISTICS.items():
         record[name] = None if scores is None else float(statistic(scores))
-        record[f"{name}_interval"] = (
-            _pair(stats.score_interval(scores, statistic, drawn))
-            if scores is not None and sampled
-            else None
-        )
+        record[f"{name}_interval"] = None if draws is None else _interval(draws[name])
     returns = world.final_returns(method)
+    within = stats.score_interval(returns, stats.mean, world.resamples)
     record["final_return"] = float(stats.mean(returns))
-    record["final_return_interval"] = (
-        _pair(stats.score_interval(returns, stats.mean, world.resamples)) if sampled else None
-    )
+    record["final_return_interval"] = list(within) if within and world.lanes[method] else None
+    record |= _share_of_source(world, method)
     return record
 
 
-def _pair(interval: tuple[float, float] | None) -> list[float] | None:
-    return None if interval is None else list(interval)
+def _share_of_source(world: World, method: str) -> dict[str, Any]:
+    """The paper's score of a bandit, (r - random) / (source - random), beside the paper's own."""
+    papers = paper_bandit_score(world.env, world.test_set, method)
+    if papers is None or world.random is None or "source" not in world.returns:
+        return {}
+    ours, source = (world.returns[name].mean(axis=-1) for name in (method, "source"))
+    share = float(stats.share_between(ours, world.random, source))
+    return {"share_of_source": share, "papers_share_of_source": papers}
+
+
+def _interval(draws: stats.Floats) -> list[float]:
+    low, high = stats.interval(draws)
+    return [float(low), float(high)]
 
 
 def _efficiency(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,17 +196,15 @@ def _rate(world: World, name: str) -> float | None:
 
 
 def _table(
-    worlds: Sequence[tuple[World, Mapping[str, Any]]], series: str, context_steps: int | None
+    worlds: Sequence[tuple[World, Mapping[str, Any]]],
+    drawn: Drawn,
+    series: str,
+    context_steps: int | None,
 ) -> dict[str, Any]:
     """All worlds of one series and context length."""
     names = [world.name for world, _ in worlds]
-    # As many of each, so that they can be paired; drawn apart, for worlds are independent.
-    many = min(int(world.results["intervals"]["resamples"]) for world, _ in worlds)
-    drawn = {
-        world.name: world.draws("leaderboard", world.name, resamples=many)[1] for world, _ in worlds
-    }
     rows = [
-        _over_worlds(method, worlds, drawn)
+        _over_worlds(method, [world for world, _ in worlds], drawn)
         for method in METHODS
         if any(method in world.returns for world, _ in worlds)
     ]
@@ -220,35 +232,41 @@ def _table(
     }
 
 
-def _over_worlds(
-    method: str,
-    worlds: Sequence[tuple[World, Mapping[str, Any]]],
-    drawn: Mapping[str, stats.Resamples],
-) -> dict[str, Any]:
+def _over_worlds(method: str, worlds: Sequence[World], drawn: Drawn) -> dict[str, Any]:
     """A row of the table: each world counts the same."""
     scored = {
-        world.name: scores
-        for world, _ in worlds
+        world: scores
+        for world in worlds
         if method in world.returns and (scores := world.final_scores(method)) is not None
     }
-    record: dict[str, Any] = {"method": method, "worlds": list(scored)}
-    sampled = any(world.lanes.get(method, 0) for world, _ in worlds if world.name in scored)
+    record: dict[str, Any] = {"method": method, "worlds": [world.name for world in scored]}
     for name, statistic in STATISTICS.items():
         record[name], record[f"{name}_interval"] = None, None
         if not scored:
             continue
-        record[name] = float(np.mean([statistic(scores) for scores in scored.values()]))
-        if sampled and any(drawn[world].over != "nothing" for world in scored):
-            draws = [_draws(scores, statistic, drawn[world]) for world, scores in scored.items()]
-            low, high = stats.interval(np.mean(draws, axis=0))
-            record[f"{name}_interval"] = [float(low), float(high)]
+        each = [float(statistic(scores)) for scores in scored.values()]
+        record[name] = float(np.mean(each))
+        draws = [
+            _shuffled(of_world[name], world.name)
+            for world in scored
+            if (of_world := drawn[world, method]) is not None
+        ]
+        if not draws:
+            continue
+        # A world of which nothing was drawn stands still.
+        still = sum(mean for mean, world in zip(each, scored, strict=True)
+                    if drawn[world, method] is None)  # fmt: skip
+        many = min(map(len, draws))
+        together = (np.sum([one[:many] for one in draws], axis=0) + still) / len(scored)
+        record[f"{name}_interval"] = _interval(together)
     return record
 
 
-def _draws(
-    scores: stats.Floats, statistic: stats.Statistic, drawn: stats.Resamples
-) -> stats.Floats:
-    return drawn.means(scores) if statistic is stats.mean else statistic(drawn.take(scores))
+def _shuffled(draws: stats.Floats, world: str) -> stats.Floats:
+    """Draws in an order of the world's own: worlds of one size are drawn alike, and independent."""
+    from adbench.noise import generator  # torch
+
+    return generator("leaderboard", world).permutation(draws)
 
 
 def _ratio(

@@ -56,13 +56,17 @@ class Curve:
     Attributes:
         returns: of each episode, [S, E]; seeds of one file share its mean.
         steps: environment steps of one stream up to its end, [S, E]; none: computed, not played.
+        low: lower end of the file's own interval, [S, E]; none: a file has none.
+        high: its upper end, alike.
     """
 
     returns: Floats
     steps: Floats | None
+    low: Floats | None
+    high: Floats | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays are no key; it is itself alone
 class World:
     """All seeds of one environment, configuration and test set.
 
@@ -118,7 +122,15 @@ class World:
 
     @cached_property
     def _draws(self) -> tuple[Resamples, Resamples]:
-        return self.draws("intervals", self.test_set)
+        from adbench.noise import generator  # torch
+
+        source = generator("intervals", self.test_set)
+        how_many = int(self.results["intervals"]["resamples"])
+        seeds, scored = len(self.seeds), int(self.scored.sum())
+        drawn = stats.draw_resamples(seeds, self.num_tasks, source, resamples=how_many)
+        if not 0 < scored < self.num_tasks:
+            return drawn, drawn
+        return drawn, stats.draw_resamples(seeds, scored, source, resamples=how_many)
 
     @property
     def resamples(self) -> Resamples:
@@ -129,18 +141,6 @@ class World:
     def scored_resamples(self) -> Resamples:
         """Draws among the scored tasks: those of a run with these seeds."""
         return self._draws[1]
-
-    def draws(self, *key: str, resamples: int | None = None) -> tuple[Resamples, Resamples]:
-        """Draws among all and among the scored tasks, of a key of one's own."""
-        from adbench.noise import generator  # torch
-
-        source = generator(*key)
-        how_many = resamples or int(self.results["intervals"]["resamples"])
-        seeds, scored = len(self.seeds), int(self.scored.sum())
-        drawn = stats.draw_resamples(seeds, self.num_tasks, source, resamples=how_many)
-        if not 0 < scored < self.num_tasks:
-            return drawn, drawn
-        return drawn, stats.draw_resamples(seeds, scored, source, resamples=how_many)
 
     def final_returns(self, method: str) -> Floats:
         """Return of the last tenth of a row's episodes, [S, T]."""
@@ -155,6 +155,15 @@ class World:
         kept = self.scored
         low, high = self.random[:, kept], self.optimal[:, kept]
         return stats.normalise(self.final_returns(method)[:, kept], low, high)
+
+    def drawn_scores(self, method: str) -> dict[str, Floats] | None:
+        """`STATISTICS` of a row's final scores in each resample, [R] each; none where there are no
+        scores, nothing was played or nothing drawn."""
+        scores, drawn = self.final_scores(method), self.scored_resamples
+        if scores is None or not self.lanes[method] or drawn.over == "nothing":
+            return None
+        taken = drawn.take(scores)
+        return {name: statistic(taken) for name, statistic in STATISTICS.items()}
 
 
 def merge(
@@ -241,13 +250,21 @@ def _side_by_side(pieces: Sequence[Piece], method: str) -> Floats:
 
 
 def _curve(pieces: Sequence[Piece], method: str, order: Sequence[int]) -> Curve:
-    returns, steps = [], []
+    found: dict[str, list[Floats]] = {}
     for piece in pieces:
         full, shown = piece.results["full_curves"], piece.results["curves"]
         curve = full[method] if method in full else shown[method]
-        returns += [np.asarray(curve["mean"], np.float64)] * len(piece.seeds)
-        if curve["env_steps"][0] is not None:
-            steps += [np.asarray(curve["env_steps"], np.float64)] * len(piece.seeds)
-    shared = min(map(len, returns))
-    played = np.stack([each[:shared] for each in steps])[order] if steps else None
-    return Curve(np.stack([each[:shared] for each in returns])[order], played)
+        for name in ("mean", "env_steps", "ci_low", "ci_high"):
+            if curve[name][0] is not None:
+                values = np.asarray(curve[name], np.float64)
+                found.setdefault(name, []).extend([values] * len(piece.seeds))
+    shared = min(map(len, found["mean"]))
+
+    def by_seed(name: str) -> Floats | None:
+        if len(found.get(name, ())) < len(order):
+            return None
+        return np.stack([each[:shared] for each in found[name]])[order]
+
+    returns = by_seed("mean")
+    assert returns is not None
+    return Curve(returns, by_seed("env_steps"), by_seed("ci_low"), by_seed("ci_high"))

@@ -22,6 +22,7 @@ from adbench.suite import figures
 from adbench.suite.merge import World
 from adbench.suite.table import (
     SOURCE_COLUMNS,
+    has_totals,
     heading,
     score_cells,
     seeds_of,
@@ -40,8 +41,10 @@ class Section:
         title: what it is of.
         seeds: how many each world has.
         scores: its figure.
-        rows: method and cells over all worlds, with the worlds that have it.
-        worlds: its worlds' records, each with its rows of cells.
+        names: the worlds.
+        rows: method, cells over all worlds, and its score in each.
+        worlds: its worlds' records, each with headings of its own and its rows of cells.
+        columns: headings of AD beside its source.
         against: world and cells of AD beside its source.
         standing: won, lost and undecided, in a sentence.
         ratios: data efficiency over worlds, in sentences.
@@ -50,8 +53,10 @@ class Section:
     title: str
     seeds: str
     scores: Drawing
-    rows: list[tuple[str, list[Cell], str]]
-    worlds: list[tuple[Record, list[tuple[str, list[Cell]]]]]
+    names: list[str]
+    rows: list[tuple[str, list[Cell], list[str]]]
+    worlds: list[tuple[Record, tuple[str, ...], list[tuple[str, list[Cell]]]]]
+    columns: tuple[str, ...]
     against: list[tuple[str, list[Cell]]]
     standing: str
     ratios: list[str]
@@ -82,7 +87,6 @@ def render(record: Record, worlds: Sequence[World]) -> str:
         record=record,
         title=record["title"] or "Leaderboard",
         sections=[_section(record, table) for table in record["tables"]],
-        source_columns=SOURCE_COLUMNS,
         curves=_curves(worlds),
         unfinished=[run for run in record["missing"] if run not in failed],
         explained={name: text for name, text in EXPLAINED.items() if name in shown},
@@ -93,24 +97,41 @@ def render(record: Record, worlds: Sequence[World]) -> str:
 
 
 def _section(record: Record, table: Record) -> Section:
-    worlds = worlds_of(record, table)
-    many = len(table["worlds"])
+    worlds, totals = worlds_of(record, table), has_totals(table)
     return Section(
         title=heading(table),
         seeds=seeds_of(table),
         scores=Drawing("scores.svg", figures.scores(table, worlds), _scores_caption(table)),
+        names=table["worlds"],
         rows=[
-            (row["method"], score_cells(row), f"{len(row['worlds'])} of {many}")
+            (
+                method := row["method"],
+                score_cells(row),
+                [fixed(w["rows"].get(method, {}).get("final_mean")) for w in worlds],
+            )
             for row in table["rows"]
         ],
-        worlds=[
-            (world, [(method, score_cells(row)) for method, row in world["rows"].items()])
-            for world in worlds
-        ],
-        against=[(world["world"], source_cells(world)) for world in worlds],
+        worlds=[_world(world) for world in worlds],
+        columns=SOURCE_COLUMNS if totals else SOURCE_COLUMNS[:-2],
+        against=[(world["world"], source_cells(world, totals=totals)) for world in worlds],
         standing=_standing(table),
-        ratios=_ratios(table),
+        ratios=_ratios(table, totals),
     )
+
+
+def _world(world: Record) -> tuple[Record, tuple[str, ...], list[tuple[str, list[Cell]]]]:
+    """A world with its rows; where the paper has a score of its own, that stands beside ours."""
+    rows = world["rows"]
+    papers = any("papers_share_of_source" in row for row in rows.values())
+    extra = ("share of source", f"in {PAPER}, figure 3") if papers else ()
+    found = []
+    for method, row in rows.items():
+        cells = score_cells(row)
+        if papers:
+            keys = ("share_of_source", "papers_share_of_source")
+            cells += [Cell(fixed(row.get(key))) for key in keys]
+        found.append((method, cells))
+    return world, extra, found
 
 
 def _scores_caption(table: Record) -> str:
@@ -133,17 +154,23 @@ def _standing(table: Record) -> str:
     return f"At equal steps of a single stream AD against its source: {', '.join(parts)}."
 
 
-def _ratios(table: Record) -> list[str]:
+def _ratios(table: Record, totals: bool) -> list[str]:
     found = []
     for form, words in (
         ("vs_source_single_stream", "one stream of the source"),
         ("vs_source_total", "all actors of the source together"),
     ):
+        if form == "vs_source_total" and not totals:
+            found.append(
+                "In total steps there is no ratio: learners that share no network have no total, "
+                "or a target was never reached."
+            )
+            continue
         for share, ratio in table["data_efficiency"][form].items():
             start = f"To {share} % of the way from random to optimal, {words} against AD"
             if ratio["geometric_mean"] is not None:
-                many = f"geometric mean over {ratio['of']} worlds" if ratio["of"] > 1 else "times"
-                found.append(f"{start}: {fixed(ratio['geometric_mean'])} ({many}).")
+                many = f", geometric mean over {ratio['of']} worlds" if ratio["of"] > 1 else ""
+                found.append(f"{start}: {fixed(ratio['geometric_mean'])} times the steps{many}.")
             elif ratio["of"]:
                 lacking = ", ".join(ratio["without"])
                 found.append(f"{start}: no mean, because there is no ratio in {lacking}.")

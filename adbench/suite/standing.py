@@ -70,53 +70,77 @@ def _by_seed(curve: Curve, whole: bool) -> tuple[Floats, Floats]:
 def at_equal_steps(world: World) -> dict[str, Any]:
     """What AD and its source earn with equally many environment steps of one stream.
 
-    AD's last tenth of episodes is set against the source's episodes that end within the same
-    steps, task by task where the results keep them.
+    Steps are counted to where the first of the two stopped playing. AD's last tenth of episodes up
+    to there is set against the source's episodes that end within the same steps: task by task and
+    seed by seed where the results keep them, else by the two curves alone, whose intervals
+    together give one that is no narrower than a paired one.
 
     Returns:
-        `against`: the source row; `steps`: of one stream, at AD's end; `ad`, `source`: mean
-        returns; `difference`, `interval`: theirs; `verdict`: won, lost or undecided (the interval
-        has both signs, or there is none); `reason`: why something is none.
+        `against`: the source row; `steps`: of one stream, at the end; `ad`, `source`: mean
+        returns; `difference`, `interval`: theirs; `paired`: whether task by task; `verdict`: won,
+        lost or undecided (the interval has both signs, or there is none); `reason`: why something
+        is none.
     """
     record: dict[str, Any] = {
         "against": None, "steps": None, "ad": None, "source": None, "difference": None,
-        "interval": None, "verdict": None, "reason": None,
+        "interval": None, "paired": None, "verdict": None, "reason": None,
     }  # fmt: skip
     against = next((name for name in SOURCES if name in world.curves), None)
     if OURS not in world.curves or against is None:
         missing = OURS if OURS not in world.curves else "source"
         return record | {"reason": f"no {missing} row was run"}
-    ours, theirs = world.curves[OURS], world.curves[against]
-    assert ours.steps is not None and theirs.steps is not None
-    ours_steps, theirs_steps = ours.steps.mean(axis=0), theirs.steps.mean(axis=0)
-    tenth = stats.last_tenth(len(ours_steps))
-    begin = ours_steps[tenth.start - 1] if tenth.start else 0.0
-    end = float(ours_steps[-1])
-    record |= {"against": against, "steps": end}
-    final = world.final_returns(OURS)
-    record["ad"] = float(stats.mean(final))
-    if theirs_steps[-1] < end * (1 - _ROUNDING):
+    our_steps, their_steps = (_mean_steps(world.curves[name]) for name in (OURS, against))
+    end = min(our_steps[-1], their_steps[-1]) * (1 + _ROUNDING)
+    played = int(np.searchsorted(our_steps, end, side="right"))
+    if played == 0:
         return record | {
-            "reason": f"{against} played {theirs_steps[-1]:.0f} steps, fewer than AD's {end:.0f}"
+            "against": against,
+            "reason": f"{against} stopped before the end of AD's first episode",
         }
+    ours = stats.last_tenth(played)
+    begin = our_steps[ours.start - 1] * (1 + _ROUNDING) if ours.start else 0.0
     low, high = np.searchsorted(
-        theirs_steps, [begin * (1 + _ROUNDING), end * (1 + _ROUNDING)], side="right"
+        their_steps, [begin, our_steps[played - 1] * (1 + _ROUNDING)], "right"
     )
-    if low >= high:  # one long episode of the source lies over all of them
-        high = low + 1
+    # Where none ends within, it is the one long episode that lies over all of them.
+    theirs = slice(int(low), int(max(high, low + 1)))
+    record |= {"against": against, "steps": float(our_steps[played - 1])}
     kept = world.returns[against]
-    record["source"] = float(theirs.returns[:, low:high].mean())
-    record["difference"] = record["ad"] - record["source"]
-    if high > kept.shape[-1]:
-        return record | {
-            "verdict": "undecided",
-            "reason": f"no interval: results keep {kept.shape[-1]} episodes of {against} task by "
-            f"task, and as many steps take it {high}",
-        }
-    paired = kept[..., low:high].mean(axis=-1)
-    difference, interval = stats.paired_difference(final, paired, world.resamples)
-    record |= {"source": float(stats.mean(paired)), "difference": difference, "interval": interval}
-    return record | {"verdict": _verdict(interval)}
+    if theirs.stop <= kept.shape[-1]:
+        mine, its = world.returns[OURS][..., ours].mean(-1), kept[..., theirs].mean(-1)
+        difference, interval = stats.paired_difference(mine, its, world.resamples)
+        means = float(stats.mean(mine)), float(stats.mean(its))
+    else:
+        means, interval = _unpaired(world.curves[OURS], ours, world.curves[against], theirs)
+        difference = means[0] - means[1]
+    return record | {
+        "ad": means[0],
+        "source": means[1],
+        "difference": difference,
+        "interval": None if interval is None else list(interval),
+        "paired": theirs.stop <= kept.shape[-1],
+        "verdict": _verdict(interval),
+        "reason": None if interval else "nothing was resampled, so there is no interval",
+    }
+
+
+def _mean_steps(curve: Curve) -> Floats:
+    assert curve.steps is not None
+    return np.asarray(curve.steps.mean(axis=0))
+
+
+def _unpaired(
+    ours: Curve, mine: slice, theirs: Curve, its: slice
+) -> tuple[tuple[float, float], tuple[float, float] | None]:
+    """Means of two rows over some episodes, and an interval of their difference: from the worst of
+    one to the best of the other."""
+    means = float(ours.returns[:, mine].mean()), float(theirs.returns[:, its].mean())
+    if ours.low is None or ours.high is None or theirs.low is None or theirs.high is None:
+        return means, None
+    return means, (
+        float(ours.low[:, mine].mean() - theirs.high[:, its].mean()),
+        float(ours.high[:, mine].mean() - theirs.low[:, its].mean()),
+    )
 
 
 def _verdict(interval: tuple[float, float] | None) -> str:

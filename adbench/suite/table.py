@@ -25,36 +25,52 @@ def score_cells(row: Record) -> list[Cell]:
     ]
 
 
-def source_cells(world: Record) -> list[Cell]:
-    """How AD stands to its source in one world: returns at equal steps, then ratios of steps."""
+def source_cells(world: Record, *, totals: bool) -> list[Cell]:
+    """How AD stands to its source in one world: returns at equal steps, then ratios of steps.
+
+    Args:
+        world: its record.
+        totals: ratios in total steps, too.
+    """
     equal, ratios = world["at_equal_steps"], world["data_efficiency"]
-    reasons = ratios["reasons"]
+    within = bounds(equal["interval"])
+    unpaired = (
+        "not paired: the two rows' own intervals together" if equal["paired"] is False else ""
+    )
+    why = equal["reason"] or unpaired
     cells = [
         Cell(equal["against"] or NOTHING),
-        Cell(short(equal["steps"])),
-        Cell(short(equal["ad"])),
-        Cell(short(equal["source"])),
-        Cell(fixed(equal["difference"]), bounds(equal["interval"]), reason=equal["reason"] or ""),
-        Cell(equal["verdict"] or NOTHING, reason=equal["reason"] or ""),
+        Cell(short(equal["steps"]), reason=why),
+        Cell(short(equal["ad"]), reason=why),
+        Cell(short(equal["source"]), reason=why),
+        Cell(fixed(equal["difference"]), within, why),
+        Cell(equal["verdict"] or NOTHING, reason=why),
     ]
-    for form in ("vs_source_single_stream", "vs_source_total"):
+    forms = ("vs_source_single_stream", *(("vs_source_total",) * totals))
+    for form in forms:
         for share in map(str, SHARES):
-            interval = ratios["single_stream_interval"].get(share) if "single" in form else None
+            ratio = ratios[form][share]
+            interval = ratios["single_stream_interval"].get(share) if form == forms[0] else None
             cells.append(
                 Cell(
-                    fixed(ratios[form][share]),
-                    bounds(interval),
-                    reasons.get(f"{form}.{share}", ""),
+                    fixed(ratio),
+                    bounds(interval) if ratio is not None else "",
+                    ratios["reasons"].get(f"{form}.{share}", ""),
                 )
             )
     return cells
 
 
 SOURCE_COLUMNS = (
-    "source", "steps", "AD", "source's", "AD minus source", "verdict",
-    "to 50 %", "to 90 %", "total to 50 %", "total to 90 %",
+    "source", "steps", "AD", "the source", "AD minus source", "verdict", "to 50 %", "to 90 %",
+    "total to 50 %", "total to 90 %",
 )  # fmt: skip
 """Headings of `source_cells`."""
+
+
+def has_totals(table: Record) -> bool:
+    """Whether some world has a ratio in total steps: one of actors that share a network."""
+    return any(each["worlds"] for each in table["data_efficiency"]["vs_source_total"].values())
 
 
 def heading(table: Record) -> str:
@@ -99,7 +115,7 @@ def leaderboard_table(record: Record) -> str:
         lines = [["world", "seeds", "AD", "source", "AD - source", "", "at equal steps",
                   "to 50 %", "to 90 %", "a seed"]]  # fmt: skip
         for world in worlds_of(record, table):
-            cells = source_cells(world)
+            cells = source_cells(world, totals=False)
             lines.append(
                 [
                     world["world"], str(len(world["seeds"])), cells[2].text, cells[3].text,

@@ -12,6 +12,9 @@ from adbench.suite.estimate import expected_seconds, seconds_left
 from adbench.suite.runner import Progress
 from adbench.suite.state import booked_seconds
 
+_AT_LEAST = 0.03
+"""Share of its time that a run is thought to need yet, however long it has taken."""
+
 
 class Lines:
     """A `Watch` that says a line whenever something changes, and a summary now and then.
@@ -54,7 +57,7 @@ class Lines:
             self._say(self.summary(table))
             for each in table:
                 if each.phase == "running" and each.said:
-                    self._say(f"  {each.cell.name}: {each.said}")
+                    self._say(f"  {each.cell.name}: {each.said.strip()}")
 
     def summary(self, table: Sequence[Progress]) -> str:
         """One line: how many runs are done, and how long the rest will take."""
@@ -72,16 +75,21 @@ class Lines:
             for each in table:
                 if each.phase == phase:
                     whole = expected[each.cell]
-                    booked = booked_seconds(each.cell.folder(self._out))
-                    left.append(None if whole is None else max(0.0, whole - booked))
+                    left.append(None if whole is None else self._rest(each, whole))
         return seconds_left(left, self._jobs)
+
+    def _rest(self, each: Progress, whole: float) -> float:
+        spent = max(each.seconds, booked_seconds(each.cell.folder(self._out)))
+        return max(whole - spent, _AT_LEAST * whole)
 
     def _tell(self, each: Progress) -> None:
         name, took = each.cell.name, duration(each.seconds)
         if each.phase == "running":
             self._say(f"{name} ...")
         elif each.phase == "finished":
-            self._took[each.cell] = booked_seconds(each.cell.folder(self._out)) or each.seconds
+            # Starting a process and loading code takes its time, too, and is booked nowhere.
+            booked = booked_seconds(each.cell.folder(self._out))
+            self._took[each.cell] = max(each.seconds, booked)
             self._say(f"{name}: done in {took}")
         elif each.phase == "failed":
             last = each.said.splitlines()[-1] if each.said else "it said nothing"

@@ -170,6 +170,7 @@ def by_hand(
         return {
             "mean": returns, "n": [4] * count,
             "env_steps": [steps * (i + 1.0) for i in range(count)],
+            "ci_low": [each - 2.0 for each in returns], "ci_high": [each + 2.0 for each in returns],
         }  # fmt: skip
 
     episodes = len(ad)
@@ -213,16 +214,23 @@ def test_episodes_of_the_source_that_end_within_the_same_steps_are_compared() ->
     assert found["source"] == 2.0
 
 
-def test_what_results_do_not_keep_task_by_task_has_no_interval() -> None:
-    source = [float(i) for i in range(1, 61)]
-    found = at_equal_steps(merged(by_hand(RISING, source, source_steps=5, kept=20)))
-    assert found["source"] == np.mean([37, 38, 39, 40]) and found["interval"] is None
-    assert found["verdict"] == "undecided" and "keep 20 episodes" in found["reason"]
+@pytest.mark.parametrize(("above", "verdict"), [(0.0, "lost"), (17.0, "undecided"), (25.0, "won")])
+def test_what_results_do_not_keep_task_by_task_has_a_wider_interval(
+    above: float, verdict: str
+) -> None:
+    ours, source = [each + above for each in RISING], [float(i) for i in range(1, 61)]
+    found = at_equal_steps(merged(by_hand(ours, source, source_steps=5, kept=20)))
+    difference = 19.5 + above - np.mean([37, 38, 39, 40])
+    assert found["paired"] is False and found["difference"] == difference
+    assert found["interval"] == [difference - 4.0, difference + 4.0]
+    assert found["verdict"] == verdict
 
 
-def test_a_source_that_played_fewer_steps_is_not_compared() -> None:
-    found = at_equal_steps(merged(by_hand(RISING, RISING[:9])))
-    assert found["verdict"] is None and "played 90 steps, fewer than AD's 200" in found["reason"]
+def test_steps_are_counted_to_where_the_first_of_the_two_stopped() -> None:
+    found = at_equal_steps(merged(by_hand(RISING, RISING[:12])))
+    assert (found["steps"], found["ad"], found["source"]) == (120.0, 11.5, 11.5)
+    none = at_equal_steps(merged(by_hand(RISING, [1.0], source_steps=5)))
+    assert none["verdict"] is None and "before the end of AD's first episode" in none["reason"]
 
 
 # From files to worlds.
