@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scales(name, sizes, full, gpu): see meter.scales")
     config.addinivalue_line("markers", "full: runs under --full alone")
     config.addinivalue_line("markers", "only(device): runs on that device alone")
+    device_of(config)
     load = machine.load_average()
     config.stash[_LOAD], config.stash[_UNTIMED] = load, []
     idle = ("benchmark_disable", "tiny", "collectonly")

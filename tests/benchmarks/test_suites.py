@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from adbench.perf.measured import read
 
@@ -99,6 +100,14 @@ def test_more_sizes_run_under_full(trial: Path) -> None:
     )  # fmt: skip
     for size in (1, 2, 3):
         assert f"test_right[{size}]" in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_before_anything_runs(trial: Path) -> None:
+    suite = trial.with_name("bench_trial.py")
+    done = benchmarks(suite, "-p", "benchmarks.conftest", "--device", "cuda")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "torch sees no GPU here; use --device cpu" in done.stderr
 
 
 def test_what_is_wrong_too_large_or_absent_has_no_time_but_a_reason(trial: Path) -> None:
