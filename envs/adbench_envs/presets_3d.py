@@ -9,6 +9,7 @@ core a frame, forward and backward, as measured on an AMD EPYC (Zen 4) with one 
 from __future__ import annotations
 
 from adbench.config import (
+    METHODS,
     CollectConfig,
     EvaluateConfig,
     ModelConfig,
@@ -42,7 +43,7 @@ def watermaze_small_quick() -> RunConfig:
     Ties are broken at random (`persistence` 0), and most of the first choices are: learners begin
     like random play and learn within 20 episodes; 24 of them, ever shorter, are about 350 tokens.
     A frame of 32 x 32 costs 24 us to draw, 51 us to encode and 30 us to attend: 6.4 million of them
-    are 11 minutes of one core for each trained row.
+    are 11 minutes of one core for each of three trained rows.
     """
     return _quick(
         "watermaze-small",
@@ -50,7 +51,7 @@ def watermaze_small_quick() -> RunConfig:
         collect=_collected(episodes=24, learners_per_task=2),
         train=quick_training(window_steps=200, subsample=1, updates=2000),
         evaluate=EvaluateConfig(episodes=20, lanes_per_task=4),
-    )
+    ).with_(methods=METHODS)
 
 
 def watermaze_quick() -> RunConfig:
