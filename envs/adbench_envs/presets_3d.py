@@ -130,7 +130,7 @@ def four_boxes_quick() -> RunConfig:
         settings=_TIES_AT_RANDOM,
         tasks=TasksConfig(),
         collect=_collected(episodes=24, learners_per_task=50),
-        train=quick_training(window_steps=120, subsample=1, updates=1500),
+        train=quick_training(window_steps=120, subsample=1, updates=4500),
         evaluate=EvaluateConfig(episodes=24, lanes_per_task=8),
     )
 
