@@ -26,7 +26,12 @@ from adbench.suite.merge import World
 _SHOWN = (OURS, "ed", *SOURCES, *CONSTANTS)
 """Rows of the small figures; the null rows are in the tables."""
 _COLUMNS = 3
-_PAPER_NAMES = {"ad": "paper's AD", "ed": "paper's ED", "source": "paper's source", "rl2": "RL2"}
+_PAPER_NAMES = {
+    "ad": "paper's AD",
+    "ed": "paper's ED",
+    "source": "paper's source",
+    "rl2": "paper's RL2",
+}
 
 
 def scores(table: Mapping[str, Any], worlds: Sequence[Mapping[str, Any]]) -> str:
@@ -135,6 +140,8 @@ def _over_episodes(axis: Axes, world: World) -> None:
             axis.fill_between(episode, *band, color=style.colour, alpha=0.16, linewidth=0)
     for curve in paper_curves(world.env):
         shown = curve.episode <= last
+        if not shown.any():
+            continue
         axis.plot(
             curve.episode[shown], curve.mean[shown], color=LIGHT, linewidth=1.3, zorder=1,
             linestyle=PAPER_DASHES[curve.series], label=_PAPER_NAMES[curve.series],

@@ -192,7 +192,7 @@ def _curves(worlds: Sequence[World]) -> list[Drawing]:
     if any("source" in w.curves or "source-best" in w.curves for w in worlds):
         over_steps = (
             "The same over environment steps of one stream, the sources in full length. Dotted: "
-            "where AD's evaluation ends, which is where the two are set against each other."
+            "where AD's evaluation ends."
         )
         found.append(Drawing("steps.svg", figures.curves_over_steps(worlds), over_steps))
     return found
