@@ -123,7 +123,7 @@ def test_a2c(meter: Meter, tmp_path: Path, learners: int) -> None:
     time_collecting(meter, config, tmp_path)
 
 
-@scales("learners", 1, 16, gpu=(16, 256))
+@scales("learners", 1, 4, full=(16,), gpu=(16, 256))
 def test_a2c_as_in_the_paper(meter: Meter, tmp_path: Path, learners: int) -> None:
     meter.about("Dark Room, A2C of 100 actors", "adbench", ours=True, learners=learners)
     source = SourceConfig(name="a2c", actors=4 if meter.tiny else 100)
