@@ -1,14 +1,15 @@
-"""What only a GPU can show, in one command: tests, ceilings, and our kernels beside torch's.
+"""What only a GPU can show, in one command: tests, ceilings, kernels, training, acting, pixels.
 
     make bench-gpu                          every section, 8 minutes each at most
     make bench-gpu SECTION=attention        one; type it again while it ends with code 3
     python -m benchmarks.gpu --list         what would be measured
     python -m benchmarks.gpu --render       tables and plots from what was measured
 
-One card, no network; torch, Triton and pytest are all it needs. Every measurement is written at
-once, and the same command goes on from there. Exit codes: 0 done, 1 something is wrong (a test, a
-result) and nothing is timed, 2 there is no GPU or the question was wrong, 3 time is up, with cases
-left.
+One card, no network. Torch, Triton and pytest are all that the kernels' sections need; those from
+`train` on need what the suite needs and say what is missing (`python -m benchmarks.wheels`). Every
+measurement is written at once, and the same command goes on from there. Exit codes: 0 done, 1
+something is wrong (a test, a result) and nothing is timed, 2 there is no GPU or the question was
+wrong, 3 time is up, with cases left.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ from adbench_kernels.choice import runs_triton
 from benchmarks.on_gpu import (
     attention,
     ceilings,
+    evaluate,
     patch_embed,
+    pixels,
     render,
     ring,
     rotary,
     sources,
+    suite,
+    train,
     verdict,
 )
 from benchmarks.on_gpu.card import ROOT, Card, cpu, gpu, machine
@@ -40,7 +45,7 @@ from benchmarks.on_gpu.cases import Case
 from benchmarks.on_gpu.runner import Ending, measure
 from benchmarks.on_gpu.store import OtherMachineError, Store
 
-TESTS = "tests"
+TESTS, SUITE = "tests", "suite"
 
 
 def _attention(*, smoke: bool, on_gpu: bool) -> list[Case]:
@@ -54,8 +59,13 @@ SECTIONS: dict[str, tuple[str, Callable[..., list[Case]]]] = {
     "ring": (ring.ABOUT, ring.cases),
     "patch_embed": (patch_embed.ABOUT, patch_embed.cases),
     "render": (render.ABOUT, render.cases),
+    "train": (train.ABOUT, train.cases),
+    "evaluate": (evaluate.ABOUT, evaluate.cases),
+    "pixels": (pixels.ABOUT, pixels.cases),
 }
 """What is timed, by section: a line about it, and its cases. A new section is a new line here."""
+EVERY = (TESTS, *SECTIONS, SUITE)
+"""In the order in which they are run: nothing is timed before the tests pass."""
 
 FOLDER = ROOT / "benchmarks" / "results" / "gpu"
 MINUTES = 8.0
@@ -63,7 +73,7 @@ DONE, WRONG, ASKED_WRONGLY, TIME_IS_UP = 0, 1, 2, 3
 
 NO_GPU = """\
 benchmarks.gpu: torch sees no GPU on this machine.
-On a machine with one:           make bench-gpu [SECTION=tests|{sections}]
+On a machine with one:           make bench-gpu [SECTION={sections}]
 To see what it would measure:    python -m benchmarks.gpu --list
 To try the program out here:     python -m benchmarks.gpu --device cpu --smoke"""
 
@@ -71,10 +81,10 @@ To try the program out here:     python -m benchmarks.gpu --device cpu --smoke""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line; returns the exit code."""
     asked = _parser().parse_args(arguments)
-    names = [TESTS, *SECTIONS] if asked.section is None else asked.section.split(",")
-    unknown = [name for name in names if name != TESTS and name not in SECTIONS]
+    names = [*EVERY] if asked.section is None else asked.section.split(",")
+    unknown = [name for name in names if name not in EVERY]
     if unknown:
-        known = ", ".join([TESTS, *SECTIONS])
+        known = ", ".join(EVERY)
         return _wrong(f"--section: no section named {unknown[0]!r}; known: {known}")
     if asked.list:
         _list(names, smoke=asked.smoke)
@@ -86,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.device == "cpu" and not asked.smoke:
         return _wrong("--device cpu: only with --smoke, to try the program out; times mean nothing")
     if asked.device == "cuda" and not torch.cuda.is_available():
-        return _wrong(NO_GPU.format(sections="|".join(SECTIONS)), plain=True)
+        return _wrong(NO_GPU.format(sections="|".join(EVERY)), plain=True)
     card: AbstractContextManager[Card] = cpu() if asked.device == "cpu" else gpu(asked.smoke)
     folder = asked.out or FOLDER
     if asked.smoke and asked.out is None:
@@ -126,6 +136,8 @@ def _section(name: str, card: Card, folder: Path, until: float, *, fresh: bool) 
     say = _Flushed()
     if name == TESTS:
         return verdict.test(card, store, until=until, say=say)
+    if name == SUITE:
+        return suite.measure(card, store, until=until, say=say)
     cases = SECTIONS[name][1](smoke=card.smoke, on_gpu=runs_triton(card.device))
     return measure(cases, card, store, source=sources.of_case, until=until, say=say)
 
@@ -160,6 +172,10 @@ def _list(names: Sequence[str], *, smoke: bool) -> None:
             for file in verdict.files(smoke):
                 print(f"  {file.relative_to(ROOT)}")
             continue
+        if name == SUITE:
+            print(f"{name}: {suite.ABOUT}")
+            print(f"  {' '.join(map(str, suite.key(smoke).values()))}")
+            continue
         about, cases = SECTIONS[name]
         found = cases(smoke=smoke, on_gpu=True)
         print(f"{name}: {about}; {len(found)} cases")
@@ -187,9 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         "python -m benchmarks.gpu", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
-    parser.add_argument(
-        "--section", help=f"comma-separated, of {TESTS}, {', '.join(SECTIONS)}; all by default"
-    )
+    parser.add_argument("--section", help=f"comma-separated, of {', '.join(EVERY)}; all by default")
     parser.add_argument("--minutes", type=_minutes, default=MINUTES, help="at most, a section; 8")
     parser.add_argument("--out", type=Path, help="folder of the result files; results/gpu")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -63,6 +63,20 @@ class Card:
         """Standard normal numbers; zeros would run faster than real data does."""
         source = self.generator(seed)
         return torch.randn(*shape, generator=source, device=self.device, dtype=dtype)
+
+    def held_bytes(self) -> int:
+        """What torch's tensors take on it now; 0 on a CPU, where nobody counts."""
+        return int(torch.cuda.memory_allocated(self.device)) if self.on_gpu else 0
+
+    def peak_bytes(self, call: Callable[[], object]) -> int | None:
+        """What they take at most while a call runs; none on a CPU."""
+        if not self.on_gpu:
+            return None
+        gc.collect()
+        torch.cuda.reset_peak_memory_stats(self.device)
+        call()
+        torch.cuda.synchronize(self.device)
+        return int(torch.cuda.max_memory_allocated(self.device))
 
     def clear(self) -> None:
         """Give memory back between cases."""

@@ -32,7 +32,12 @@ class Work:
         flops: of one call, as the mathematics needs them.
         bytes: of one call: every input read once, every output written once.
         elements: scores of one call; 0 where there are none.
-        frames: that one call draws; 0 where it draws none.
+        frames: that one call draws or reads; 0 where it does neither.
+        tokens: that one call trains on; 0 where it does not train.
+        steps: environment steps that one call decides, of all lanes; 0 where it decides none.
+        memory: a call whose memory is told; none: nobody asks. What a CUDA graph uses is not seen
+            when it is replayed, so there it is the same work without one.
+        capture: whether short calls may be recorded in a CUDA graph to time them.
     """
 
     calls: Sequence[Callable[[], object]]
@@ -41,6 +46,10 @@ class Work:
     bytes: float = 0.0
     elements: float = 0.0
     frames: float = 0.0
+    tokens: float = 0.0
+    steps: float = 0.0
+    memory: Callable[[], object] | None = None
+    capture: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,7 @@ class Case:
     Attributes:
         key: names it among the cases of its section; the columns of the table.
         prepare: makes it ready on a card; may raise `UnsupportedError`.
-        depends: what makes its measurement stale: "" (torch alone), "kernels" (our sources) or
-            "choice" (our sources and the table of choices).
+        depends: what makes its measurement stale, one of `sources.KINDS`; "": torch alone.
     """
 
     key: Mapping[str, Value]

@@ -92,7 +92,7 @@ def prepare(card: Card, size: tuple[int, int], samples: int, batch: int, name: A
         some = torch.cat((sets[0][: CHECKED // 2], sets[0][-CHECKED // 2 :]))
         frames = drawn(sets[0])
         ours = torch.cat((frames[: CHECKED // 2], frames[-CHECKED // 2 :]))
-        return _alike(ours, drawn(some.double(), "reference"))
+        return alike(ours, drawn(some.double(), "reference"))
 
     return Work(
         [partial(drawn, camera) for camera in sets], check, frames=batch,
@@ -100,7 +100,12 @@ def prepare(card: Card, size: tuple[int, int], samples: int, batch: int, name: A
     )  # fmt: skip
 
 
-def _alike(ours: Tensor, exact: Tensor) -> Mapping[str, float]:
+def alike(ours: Tensor, exact: Tensor) -> Mapping[str, float]:
+    """How near frames are to the definition's, [N, Y, X, 3] each.
+
+    Raises:
+        WrongResultError: too many pixels differ.
+    """
     error = (ours.int() - exact.int()).abs()
     share = float((error.amax(-1) <= TWIN_ERROR).float().mean())
     if share < TWIN_SHARE:

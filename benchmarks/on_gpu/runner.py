@@ -12,6 +12,11 @@ from benchmarks.on_gpu.cases import Case, UnsupportedError, Work, WrongResultErr
 from benchmarks.on_gpu.store import Store
 
 LONGEST_REASON = 300
+UNITS = {
+    "tflop_per_s": "TFLOP/s", "gb_per_s": "GB/s", "tokens_per_s": "tokens/s",
+    "env_steps_per_s": "environment steps/s", "frames_per_s": "frames/s",
+}  # fmt: skip
+"""What is told of an outcome beside its time."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def measure(
         clock: seconds.
         say: is told a line a case.
     """
-    measured, bad = 0, list[str]()
+    measured, bad, held = 0, list[str](), card.held_bytes()
     sources = {depends: source(depends) for depends in {case.depends for case in cases}}
     waiting = [case for case in cases if not store.has(case.key, sources[case.depends])]
     kept = len(cases) - len(waiting)
@@ -62,7 +67,7 @@ def measure(
         if clock() >= until:
             return Ending(measured, kept, len(waiting) - number + 1, tuple(bad))
         begin = clock()
-        found, lost = _outcome(case, card)
+        found, lost = _outcome(case, card, held)
         found["seconds"] = round(clock() - begin, 2)
         store.put(case.key, sources[case.depends], found)
         measured += 1
@@ -79,19 +84,27 @@ def told(found: dict[str, Any]) -> str:
     if found["status"] != "ok":
         return f"{found['status']}: {found.get('reason', '')}".rstrip(": ")
     said = f"{found['median_ms']:.4g} ms ({found['p20_ms']:.4g} to {found['p80_ms']:.4g})"
-    units = {"tflop_per_s": "TFLOP/s", "gb_per_s": "GB/s", "frames_per_s": "frames/s"}
-    for name, unit in units.items():
+    for name, unit in UNITS.items():
         if found.get(name):
             said += f", {found[name]:.4g} {unit}"
     return said
 
 
-def _outcome(case: Case, card: Card) -> tuple[dict[str, Any], bool]:
-    """What a case came to, and whether the device was lost over it."""
+def _outcome(case: Case, card: Card, held: int) -> tuple[dict[str, Any], bool]:
+    """What a case came to, and whether the device was lost over it.
+
+    Args:
+        case: which.
+        card: on which.
+        held: bytes that other sections hold there; they are none of the case's.
+    """
     try:
         work = case.prepare(card)
         checked = dict(work.check())
-        samples = card.timer.samples(work.calls)
+        peak = None if work.memory is None else card.peak_bytes(work.memory)
+        if peak is not None:
+            checked["peak_bytes"] = peak - held
+        samples = card.timer.samples(work.calls, capture=work.capture)
         return {"status": "ok", **samples.summary(), **_rates(work, samples.ms), **checked}, False
     except UnsupportedError as error:
         return _reason("unsupported", error), False
@@ -116,9 +129,10 @@ def _rates(work: Work, ms: Sequence[float]) -> dict[str, float]:
     from statistics import median
 
     seconds = median(ms) / 1000
-    drawn = {"frames_per_s": work.frames / seconds} if work.frames else {}
+    done = {"frames": work.frames, "tokens": work.tokens, "env_steps": work.steps}
     return {
-        **drawn,
+        **{f"{name}_per_s": amount / seconds for name, amount in done.items() if amount},
+        **{name: amount for name, amount in done.items() if amount},
         "flops": work.flops,
         "bytes": work.bytes,
         "elements": work.elements,

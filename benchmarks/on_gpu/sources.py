@@ -9,6 +9,14 @@ from pathlib import Path
 from benchmarks.on_gpu.card import ROOT
 
 KERNELS = ROOT / "kernels" / "adbench_kernels"
+SUITE, ENVS = ROOT / "adbench", ROOT / "envs" / "adbench_envs"
+MODEL = (
+    SUITE / "model", SUITE / "train", SUITE / "config.py", SUITE / "policy.py", SUITE / "tokens.py",
+)  # fmt: skip
+"""What training and acting are made of."""
+KINDS = ("", "kernels", "choice", "model", "pipeline")
+"""What a measurement may be of: torch alone; our kernels; those and the table of choices; those and
+the model with its training; all of the suite."""
 GPU_TESTS = ROOT / "tests" / "kernels"
 
 
@@ -31,6 +39,17 @@ def of_code() -> str:
     return digest(KERNELS.rglob("*.py"))
 
 
+def of_packages(places: Iterable[Path]) -> str:
+    """Of files, and of all code and settings in folders."""
+    found = [
+        file
+        for place in places
+        for file in (place.rglob("*") if place.is_dir() else [place])
+        if file.suffix in (".py", ".toml")
+    ]
+    return digest(found)
+
+
 def of_tests(paths: Iterable[Path]) -> str:
     """Of test files and of what they share."""
     shared = [GPU_TESTS / "conftest.py", *(GPU_TESTS / "kernel_checks").rglob("*.py")]
@@ -44,4 +63,7 @@ def of_case(depends: str) -> str:
         return ""
     if depends == "kernels":
         return of_kernels()
-    return f"{of_kernels()}+{digest([KERNELS / 'choice.json'])}"
+    chosen = f"{of_kernels()}+{digest([KERNELS / 'choice.json'])}"
+    if depends == "choice":
+        return chosen
+    return f"{chosen}+{of_packages(MODEL if depends == 'model' else (SUITE, ENVS))}"

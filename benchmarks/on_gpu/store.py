@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-MOST_FILES = 8
+MOST_FILES = 12
 """Result files that a folder may hold."""
 
 _SAME_MACHINE = ("device", "arch", "torch", "triton", "smoke")

@@ -46,8 +46,8 @@ class Samples(NamedTuple):
 class Timer(Protocol):
     """What the runner times with."""
 
-    def samples(self, calls: Sequence[Call]) -> Samples:
-        """Time calls in turn."""
+    def samples(self, calls: Sequence[Call], *, capture: bool = True) -> Samples:
+        """Time calls in turn; short ones in a CUDA graph, if they may be captured."""
 
 
 def quantile(values: Sequence[float], q: float) -> float:
@@ -62,7 +62,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 class WallTimer:
     """Times on the CPU by the wall clock; for trying the benchmark out."""
 
-    def samples(self, calls: Sequence[Call]) -> Samples:
+    def samples(self, calls: Sequence[Call], *, capture: bool = True) -> Samples:
         """Time three rounds of calls after one round of warm-up."""
         for call in calls:
             call()
@@ -85,7 +85,7 @@ class CudaTimer:
     def __init__(self, stream: torch.cuda.Stream) -> None:
         self._stream = stream
 
-    def samples(self, calls: Sequence[Call]) -> Samples:
+    def samples(self, calls: Sequence[Call], *, capture: bool = True) -> Samples:
         """Time calls in turn: medians of events around single calls, or around graphs of many."""
         for call in calls:
             call()
@@ -94,9 +94,11 @@ class CudaTimer:
             return Samples(self._measure(calls, rough_ms, rounds=1), "events")
         rounds = max(1, round(SAMPLE_MS / rough_ms / len(calls)))
         try:
-            replay = self._capture(calls, rounds)
+            replay = self._capture(calls, rounds) if capture else None
         except RuntimeError:
             torch.cuda.synchronize()
+            replay = None
+        if replay is None:
             return Samples(self._measure(calls, rough_ms, rounds=rounds), "events")
         in_graph = rounds * len(calls)
         graph_ms = max(self._events([replay], 1)[0], 1e-4)

@@ -30,6 +30,7 @@ def _sources(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources that stay the same while a test runs, whoever edits files meanwhile."""
     monkeypatch.setattr(sources, "of_kernels", lambda: "kernels")
     monkeypatch.setattr(sources, "of_tests", lambda paths: "tests")
+    monkeypatch.setattr(sources, "of_packages", lambda places: "packages")
 
 
 def judged(folder: Path, found: dict[str, Any] = PASSED, *, smoke: bool = True) -> Ending:
@@ -54,7 +55,8 @@ def test_without_a_gpu_it_says_what_to_do(capsys: Told) -> None:
 
 def test_a_wrong_question_is_refused(capsys: Told, tmp_path: Path) -> None:
     assert gpu.main(["--section", "dance"]) == 2
-    assert "known: tests, ceilings, attention, ring, patch_embed, render" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"known: {', '.join(gpu.EVERY)}\n" in told
     assert gpu.main(["--device", "cpu", "--out", str(tmp_path)]) == 2
     assert "--smoke" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ending:
@@ -65,7 +67,7 @@ def test_a_wrong_question_is_refused(capsys: Told, tmp_path: Path) -> None:
 def test_the_list_names_every_case_of_every_section(capsys: Told) -> None:
     assert gpu.main(["--list"]) == 0
     told = capsys.readouterr().out
-    for section in ("tests", *gpu.SECTIONS):
+    for section in gpu.EVERY:
         assert f"\n{section}: " in f"\n{told}"
     for wanted in (
         "attention mode=both mask=causal T=65536 D=128 implementation=sdpa-cudnn",
@@ -76,6 +78,13 @@ def test_the_list_names_every_case_of_every_section(capsys: Told) -> None:
         "raycast frame=64x64 samples=4 batch=8192 implementation=triton",
         "raycast frame=84x84 samples=1 batch=256 implementation=reference",
         "copy MiB=4096",
+        "train model=quick window=512 T=65536 how=eager implementation=adbench",
+        "train model=quick window=512 T=1024 how=compiled implementation=adbench",
+        "train model=paper window=context T=16384 how=eager implementation=encoder",
+        "evaluate model=quick lanes=1024 window=16384 dtype=float32 implementation=graph",
+        "evaluate model=quick lanes=64 window=256 dtype=float32 implementation=recompute",
+        "pixels stage=whole frame=72x96 implementation=adbench",
+        "suite quick",
     ):
         assert f"  {wanted}\n" in told
 
@@ -186,15 +195,15 @@ def test_a_trial_goes_through_every_section_and_is_rendered(tmp_path: Path, caps
         assert [row["case"] for row in rows] == [dict(case.key) for case in wanted]
         assert {row["status"] for row in rows} == {"ok"}, rows
         assert f"{name}: {len(rows)} measured, 0 were there, 0 left" in told
-    assert len(list(tmp_path.glob("*.json"))) == 6
+    assert len(list(tmp_path.glob("*.json"))) == 1 + len(gpu.SECTIONS)
     assert trial(tmp_path, "--render") == 0
     page = (tmp_path / "README.md").read_text()
     assert (
         "a trial: times mean nothing" in page and "| attention | both | causal | 16 | 48 |" in page
     )
-    assert {file.stem for file in tmp_path.glob("*.svg")} == {
-        "attention", "ring", "patch_embed", "render"
-    }  # fmt: skip
+    assert "| train | quick | 48 | 20 | eager | adbench |" in page
+    assert "| evaluate | quick | 3 | 20 | float32 | recompute |" in page
+    assert {file.stem for file in tmp_path.glob("*.svg")} == set(gpu.SECTIONS) - {"ceilings"}
 
 
 def test_a_broken_kernel_is_found_before_it_is_timed(

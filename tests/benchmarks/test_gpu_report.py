@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.on_gpu import report, sources, targets
-from benchmarks.on_gpu.report import Ceilings
+from benchmarks.on_gpu import columns, report, roofs, sources, targets
+from benchmarks.on_gpu.roofs import Ceilings
 
 ROOFS = Ceilings(bytes=4e12, flops=8e14, exponentials=4e12)
 
@@ -44,7 +44,7 @@ def test_ceilings_are_the_best_that_was_measured() -> None:
         for gb in (4000.0, 4300.0)
     ] + [{"case": {"op": "matmul"}, "status": "out of memory"}]
     session = {"arch": "sm_90", "multiprocessors": 132, "max_sm_clock_mhz": 1980.0}
-    found = report.ceilings({"ceilings": {"rows": rows, "sessions": [session]}})
+    found = roofs.measured({"ceilings": {"rows": rows, "sessions": [session]}})
     assert found.bytes == pytest.approx(4.3e12) and found.flops is None
     assert found.exponentials == pytest.approx(132 * 16 * 1.98e9)
 
@@ -82,6 +82,47 @@ def test_the_ring_is_judged_by_the_copy_bandwidth() -> None:
     assert judged([ring], "ring")[what] == ("75%", "yes")
 
 
+def trained(ms: float, length: int, **case: Any) -> dict[str, Any]:
+    key = {"op": "train", "model": "quick", "how": "eager", "implementation": "adbench"}
+    return row(ms, **{**key, "window": 512, "T": length, **case})
+
+
+def test_the_cost_of_a_row_is_judged_by_its_growth_with_a_fixed_window() -> None:
+    # Equally many tokens an update: equal times are a cost that grows as the length.
+    rows = [trained(3.0, length) for length in (1024, 4096, 16_384)]
+    what = "training, window fixed: exponent of a row's cost over its length"
+    assert judged(rows, "train")[what] == ("1.000 at worst (1 lines)", "yes")
+    square = [trained(3.0 * length, length, how="compiled") for length in (1024, 4096, 16_384)]
+    assert judged([*rows, *square], "train")[what] == ("2.000 at worst (2 lines)", "no")
+    others = [{**r, "case": {**r["case"], **change}} for r in square
+              for change in ({"window": "context"}, {"implementation": "encoder"})]  # fmt: skip
+    assert judged([*rows, *others], "train")[what] == ("1.000 at worst (1 lines)", "yes")
+    assert judged(rows[:2], "train")[what] == ("not measured", "")
+
+
+def test_the_page_says_how_cost_grows_over_length_and_window() -> None:
+    steps = [row(0.001 * window, op="evaluate", implementation="graph", window=window)
+             for window in (256, 1024, 4096)]  # fmt: skip
+    told = report._growth({"train": [trained(3.0, 2**n) for n in (10, 12, 14)], "evaluate": steps})
+    one, other = told[-2:]
+    assert "| train model=quick how=eager implementation=adbench window=512 | T | 1.00 |" in one
+    assert "| evaluate implementation=graph | window | 1.00 | 1.00 to 1.00 | 1.00 | 256," in other
+    assert report._growth({"train": [trained(3.0, 64)]}) == []
+
+
+def test_training_shows_its_share_of_the_measured_product_and_its_memory() -> None:
+    one = {**trained(2.0, 1024, implementation="encoder"), "flops": 4e11, "tokens_per_s": 5e6,
+           "peak_bytes": 3e9, "tflop_per_s": 200.0}  # fmt: skip
+    lost = {**trained(1.0, 4096), "status": "out of memory"}
+    head, _, line, other = columns.table("train", [one, lost], ROOFS)
+    cells = dict(zip(head.split(" | "), line.split(" | "), strict=True))
+    found = (cells["tokens/s"], cells["model FLOP utilisation"], cells["peak GB"])
+    assert found == ("5e+06", "25.0 %", "3")
+    assert "out of memory" in other and line.count("|") == other.count("|")
+    unknown = columns.table("train", [one], Ceilings(None, None, None))[2]
+    assert "%" not in unknown
+
+
 def test_frames_are_judged_by_their_best_batch_and_by_samples() -> None:
     drawn: dict[str, Any] = {"op": "raycast", "frame": "64x64", "implementation": "triton"}
     rows = [
@@ -95,7 +136,7 @@ def test_frames_are_judged_by_their_best_batch_and_by_samples() -> None:
     assert found[what.format("1 sample")] == ("3.50 million/s", "yes")
     assert found[what.format("4 samples")] == ("0.50 million/s", "no")
     assert judged([])[what.format("1 sample")] == ("not measured", "")
-    (line,) = (cells for cells in report._section([slow], ROOFS) if "triton" in cells)
+    (line,) = (cells for cells in columns.table("render", [slow], ROOFS) if "triton" in cells)
     assert "| 64x64 | 4 | 8192 | triton |" in line and "| 0.5 |" in line
 
 
@@ -109,5 +150,5 @@ def test_measurements_of_older_sources_are_left_out(monkeypatch: pytest.MonkeyPa
 def test_a_case_that_was_not_timed_shows_why_and_no_number() -> None:
     found = {**row(status="out of memory", mode="both", T=64, implementation="x")}
     del found["median_ms"]
-    (line,) = [cells for cells in report._section([found], ROOFS) if "memory" in cells]
+    (line,) = [cells for cells in columns.table("ring", [found], ROOFS) if "memory" in cells]
     assert line == "| both | 64 | x | out of memory |  |  |  |  |  |  |  |"
