@@ -28,7 +28,7 @@ help:
 	@echo "make format  let ruff put imports and lines in order"
 	@echo "make check   lint and test: what a change must pass"
 	@echo "make bench   the benchmarks; keep the machine idle"
-	@echo "make bench-gpu  on a machine with a GPU: tests, ceilings, our kernels beside torch's (SECTION=...)"
+	@echo "make bench-gpu  on a machine with a GPU: tests, ceilings, kernels, training, acting, pixels (SECTION=...)"
 	@echo "make tune    on a machine with a GPU: search tiles for the kernels, write the tables"
 	@echo "make clean   remove .venv and caches; runs/ stays"
 
@@ -70,11 +70,12 @@ bench: .venv/installed-bench
 	@$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/results/latest.json
 
 # On a machine with a GPU: whatever Python has torch and Triton there will do, no network needed.
-# SECTION: tests, ceilings, attention, ring, patch_embed, render; GPU=--smoke and the like are passed on.
+# SECTION: tests, ceilings, attention, ring, patch_embed, render, train, evaluate, pixels, suite; GPU=--smoke and
+# the like are passed on.
 GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 
 bench-gpu:
-	@PYTHONPATH=.:kernels $(GPU_PYTHON) -m benchmarks.gpu $(addprefix --section ,$(SECTION)) $(GPU)
+	@PYTHONPATH=.:kernels:envs $(GPU_PYTHON) -m benchmarks.gpu $(addprefix --section ,$(SECTION)) $(GPU)
 
 tune:
 	@PYTHONPATH=.:kernels $(GPU_PYTHON) -m benchmarks.tune $(GPU)
