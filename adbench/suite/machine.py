@@ -41,8 +41,8 @@ def share(
 ) -> Share:
     """Divide the machine among runs.
 
-    On a CPU several runs of one thread each get more done than one run of several: small models
-    leave little to share within a step. A GPU is one run's.
+    On a CPU cores are divided between runs: small models leave little to share within a step, and a
+    training of Dark Room's keeps two cores two thirds busy. A GPU is one run's.
 
     Args:
         device: "cpu" or "cuda".
