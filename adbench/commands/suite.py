@@ -17,6 +17,7 @@ _EXAMPLES = (
     "adbench suite list",
     "adbench suite show quick",
     "adbench suite run quick",
+    "adbench suite run context --env dark-room",
     "adbench suite run mine.toml --out runs/mine --jobs 2 --stop-after 60",
     "adbench suite report runs/mine",
 )
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.offer(words)
     if not words or words[0] in ("-h", "--help"):
         whats = {
-            "run": "run what is missing of a suite, and draw its leaderboard",
+            "run": "run what is missing of a suite, and draw its leaderboard; `run context`: how\n"
+            "          much context is worth",
             "list": "the suites that come with adbench",
             "show": "the runs of a suite: settings, what is finished, what is missing",
             "report": "draw a leaderboard of runs that are there, from their results.json alone",
@@ -77,6 +79,10 @@ def _takes_suite(parser: Parser) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["context"]:
+        from adbench.commands import suite_context
+
+        return suite_context.main(arguments[1:])
     parser = _parser(
         "run",
         "Run what is missing of a suite, several runs at once, and draw its leaderboard. The same\n"
