@@ -65,7 +65,8 @@ def line(world: str, results: Path = RESULTS) -> str:
     if late[1] <= early[2]:
         short.append("AD does not surely improve")
     if late[1] <= expert[2]:
-        short.append("AD is not surely above ED")
+        below = late[2] < expert[1]
+        short.append("AD is below ED" if below else "AD is not surely above ED")
     verdict = "passes" if not short else f"**fails**: {', '.join(short)}"
     cells = [f"{middle:.2f} [{low:.2f}, {high:.2f}]" for middle, low, high in spans.values()]
     return f"| `{world}` | {source:.2f} | {' | '.join(cells)} | {verdict} |"
