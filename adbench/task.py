@@ -232,7 +232,7 @@ class TaskFamily(ABC):
             option: int64 [N] in [0, num_options).
 
         Returns:
-            The action, int64 [N], and whether the option goes on after it, bool [N]: what is earned
+            The action, int64 [N], and whether the option goes on after it, bool [N]; what is earned
             before its last action is not learnt from.
         """
         raise NotImplementedError(f"{self.name} has no options")

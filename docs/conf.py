@@ -12,6 +12,7 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 project = "adbench"
@@ -33,7 +34,13 @@ autodoc_typehints_description_target = "documented"
 html_theme = "furo"
 html_title = "adbench"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_math_renderer = "mathml"  # drawn by the browser itself: the site needs no network
+
+
+# What a field or a property says is a sentence, in which a colon sets off no type.
+GoogleDocstring._consume_inline_attribute = lambda self: ("", self._dedent(list(self._lines)))
 
 
 def readdress(app: Sphinx, path: Path, page: str, content: list[str]) -> None:

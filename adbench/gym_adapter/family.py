@@ -42,7 +42,7 @@ def gym_family(
     One environment is made at once, to read its spaces. Observations may be Discrete,
     MultiDiscrete, Box vectors, Box uint8 images, or a Dict of these (its Text keys are left out,
     with a warning); actions Discrete. Call it in a function that the entry point names, so that
-    importing your package makes nothing:
+    importing your package makes nothing::
 
         def windy_lake() -> TaskFamily:
             return gym_family(make_lake, tasks=[{"wind": w} for w in range(20)])

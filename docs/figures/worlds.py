@@ -26,7 +26,14 @@ FRAME, ACROSS = 144, 3
 TASK = 4
 """Which of the test tasks: one whose spots lie apart."""
 
-VIEWS = ((0, 0.0, 1.0), (0, 0.8, 4.0), (2, 0.8, 6.0), (4, 0.8, 0.3), (6, 0.8, 1.7), (5, 0.7, 5.0))
+VIEWS = (
+    (0, 0.0, 1.0),
+    (0, 0.65, 4.0),
+    (2, 0.65, 6.0),
+    (4, 0.65, 0.3),
+    (6, 0.65, 1.7),
+    (7, 0.6, 7.0),
+)
 """Direction from the middle (eighths of a turn), share of the way to where one can get, and where
 one looks (eighths of a turn); the first one is an episode's beginning."""
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from adbench.suite import definition
 from documented.files import install, write_files
 from documented.pages import ROOT, SHELL, Block, blocks, blocks_of, pages, programs
-from documented.shell import TINY, CommandError, Shell, commands, shortened
+from documented.shell import TINY, CommandError, Shell, commands, shortened, small_suite
 
 NOT_RUN = Path(__file__).with_name("not_run.txt")
 REASONS = ("needs a GPU", "needs root", "needs a network", "needs root and a network")
@@ -125,6 +126,19 @@ def test_a_run_is_shortened_and_keeps_what_it_is_about() -> None:
         assert shortened(words) == short
     assert shortened(["collect", "bandit"]) == ["collect", "bandit", "--preset", "smoke", *tiny]
     assert shortened(["show", "watermaze"]) == ["show", "watermaze"]
+
+
+@pytest.mark.parametrize("name", ["quick", "mine.toml"])
+def test_a_suite_is_shortened_to_its_first_world(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('environments = ["bandit", "dark-room"]\n')
+    _, _, small, *others = small_suite(["suite", "run", name, "--jobs", "1"])
+    assert others == ["--jobs", "1"]
+    suite = definition.load(Path(small)).suite
+    assert [world.name for world in suite.environments] == ["bandit"]
+    assert suite.settings["train"]["updates"] == int(TINY["train.updates"])
 
 
 @pytest.mark.parametrize(
