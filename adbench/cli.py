@@ -51,7 +51,7 @@ usage: adbench VERB ...
 examples:
   adbench run dark-room --preset smoke --out runs/smoke    seconds; far too small to learn anything
   adbench run dark-room --out runs/first                   minutes; then open runs/first/report.html
-  adbench run dark-room --out runs/wide --model.width 128 --seeds 0,1,2
+  adbench run dark-room --out runs/wide --model.width 192 --seeds 0,1,2
   adbench compare runs/first runs/wide
 
 A run that was interrupted goes on where it was: type the same command again.

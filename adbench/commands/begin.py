@@ -12,7 +12,7 @@ EXAMPLES = {
     "run": (
         "adbench run dark-room --out runs/first",
         "adbench run dark-room --preset smoke --out runs/smoke --stop-after 8",
-        "adbench run dark-room --out runs/wide --model.width 128 --seeds 0,1,2",
+        "adbench run dark-room --out runs/wide --model.width 192 --seeds 0,1,2",
         "adbench run dark-room --config mine.toml --out runs/mine --device cpu",
     ),
     "collect": ("adbench collect dark-room --out runs/first", "adbench train runs/first"),
