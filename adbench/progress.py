@@ -43,6 +43,22 @@ def never() -> bool:
     return False
 
 
+def deadline(
+    began: float, minutes: float | None, clock: Callable[[], float] = time.monotonic
+) -> Stop:
+    """A `Stop` for when time is up.
+
+    Args:
+        began: when the work began, by the clock.
+        minutes: how long it may take; none: for ever.
+        clock: seconds from anywhere.
+    """
+    if minutes is None:
+        return never
+    end = began + 60 * minutes
+    return lambda: clock() >= end
+
+
 class Reporter:
     """Shows what stages say, on one stream.
 

@@ -154,6 +154,16 @@ def _between(text: str, low: int) -> int:
     return value
 
 
+def add_stop_after(parser: argparse.ArgumentParser) -> None:
+    """Add `--stop-after`, of every verb that may work for long."""
+    parser.add_argument(
+        "--stop-after",
+        metavar="MINUTES",
+        type=minutes,
+        help="stop cleanly when so much time is over (exit code 3); the same command goes on",
+    )
+
+
 def minutes(text: str) -> float:
     """A positive number of minutes, for `--stop-after`."""
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from adbench.commands.arguments import Parser, add_log, minutes
+from adbench.commands.arguments import Parser, add_log, add_stop_after
 
 EXAMPLES = {
     "run": (
@@ -86,12 +86,7 @@ def _parser(verb: str, summary: str) -> Parser:
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="TOML file that changes some of the preset"
     )
-    parser.add_argument(
-        "--stop-after",
-        metavar="MINUTES",
-        type=minutes,
-        help="stop cleanly when so much time is over (exit code 3); the same command goes on",
-    )
+    add_stop_after(parser)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     return parser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adbench.commands.arguments import Parser, add_log, minutes
+from adbench.commands.arguments import Parser, add_log, add_stop_after
 
 
 def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str, ...]) -> int:
@@ -23,12 +23,7 @@ def main(verb: str, summary: str, arguments: Sequence[str], *, stages: tuple[str
     parser = Parser(verb, summary, examples=(f"adbench {verb} runs/first",))
     parser.add_argument("folder", metavar="DIR", type=Path, help="a run's folder")
     if verb != "report":
-        parser.add_argument(
-            "--stop-after",
-            metavar="MINUTES",
-            type=minutes,
-            help="stop cleanly when so much time is over (exit code 3); the same command goes on",
-        )
+        add_stop_after(parser)
     if "train" in stages:
         add_log(parser)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")

@@ -17,7 +17,7 @@ from adbench.errors import Stopped
 from adbench.flags import command_of
 from adbench.folder import RunFolder, write_text
 from adbench.loggers import Loggers
-from adbench.progress import Reporter, Stop, duration, never
+from adbench.progress import Reporter, deadline, duration
 from adbench.resources import usable_cores
 
 NEXT = {"collect": "train", "train": "evaluate", "evaluate": "report"}
@@ -57,7 +57,7 @@ def carry_out(
             return 0
         reporter = Reporter()
         reporter.say(introduction(folder))
-        stop = _deadline(began, stop_after_minutes)
+        stop = deadline(began, stop_after_minutes)
         try:
             with _torch_settings(folder.config.device), warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: reporter.say(f"adbench: {message}")
@@ -146,13 +146,6 @@ def _note_start(folder: RunFolder, reporter: Reporter) -> None:
                 f"adbench: this run was begun with {name} {begun.get(name)} and goes on with "
                 f"{value}; sums are rounded otherwise, so it will not repeat to the last bit."
             )
-
-
-def _deadline(began: float, stop_after_minutes: float | None) -> Stop:
-    if stop_after_minutes is None:
-        return never
-    end = began + 60 * stop_after_minutes
-    return lambda: time.monotonic() >= end
 
 
 def _conclude(folder: RunFolder, stages: tuple[str, ...], as_json: bool, headline: str) -> None:

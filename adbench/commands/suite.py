@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from adbench.commands.arguments import Parser, minutes, positive
+from adbench.commands.arguments import Parser, add_stop_after, positive
 from adbench.errors import UsageError, unknown_name
 
 _SUMMARY = "Many runs, one leaderboard: environments x methods x seeds x context lengths."
@@ -106,12 +106,7 @@ def _run(arguments: list[str]) -> int:
         default=[],
         help="folders with results of finished runs; those of the same settings are not run again",
     )
-    parser.add_argument(
-        "--stop-after",
-        metavar="MINUTES",
-        type=minutes,
-        help="stop cleanly when so much time is over (exit code 3); the same command goes on",
-    )
+    add_stop_after(parser)
     found = parser.read(arguments)
 
     from adbench.commands.session import interruptible

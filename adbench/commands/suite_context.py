@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from adbench.commands.arguments import Parser, minutes, positive, whole
+from adbench.commands.arguments import Parser, add_stop_after, positive, whole
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -81,12 +81,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--jobs", metavar="N", type=positive, help="runs at once; left out: what the machine takes"
     )
-    parser.add_argument(
-        "--stop-after",
-        metavar="MINUTES",
-        type=minutes,
-        help="stop cleanly when so much time is over (exit code 3); the same command goes on",
-    )
+    add_stop_after(parser)
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     return parser
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from adbench import plugins
-from adbench.cli import command_line
 from adbench.errors import Stopped
 from adbench.folder import held
-from adbench.progress import Reporter, Stop, duration, never
+from adbench.progress import Reporter, deadline
 from adbench.suite import context_page, context_words, machine, reporting, state
 from adbench.suite.cells import Cell
 from adbench.suite.context_plan import Planned
 from adbench.suite.context_points import study_record
 from adbench.suite.context_run import collect_histories, sharing_command
+from adbench.suite.ending import conclude
 from adbench.suite.runner import Command, Progress, run_cells, run_command
 from adbench.suite.state import State
 from adbench.suite.watch import Lines
@@ -66,33 +66,24 @@ def run(
         rest = [cell for cell in planned.cells if states[cell].kind != "finished"]
         at_once = machine.share(planned.cells[0].config.device, max(1, len(rest)), jobs=jobs)
         table: list[Progress] = []
-        stopped = None
+        stopped = False
         if not rest:
             reporter.say(f"{out}: all {len(states)} runs are finished.")
         else:
             reporter.say(_introduction(planned, rest, at_once, out))
             try:
-                stop = _deadline(began, stop_after_minutes, clock)
+                stop = deadline(began, stop_after_minutes, clock)
                 collect_histories(rest, out, reporter=reporter, stop=stop)
                 table = _run_rest(
                     planned, states, rest, out, at_once, command, reporter,
                     _left(began, stop_after_minutes, clock),
                 )  # fmt: skip
-            except Stopped as time_up:
-                stopped = str(time_up)
+            except Stopped:
+                stopped = True
             states |= {cell: state.inspect(cell, out) for cell in rest}
         code = _draw(planned, states, out, at_once.jobs, as_json)
-    took = duration(clock() - began)
-    if stopped or any(each.phase == "stopped" for each in table):
-        raise Stopped(
-            f"Time is up after {took}. What was finished is kept in {out}.\n"
-            f"Go on with:  {command_line(*typed)}"
-        )
-    if code:
-        reporter.say(f"Some runs failed. To try them again:  {command_line(*typed)}")
-    else:
-        reporter.say(f"Done in {took}.")
-    return code
+    stopped = stopped or any(each.phase == "stopped" for each in table)
+    return conclude(reporter, out, clock() - began, typed, stopped=stopped, code=code)
 
 
 def _introduction(planned: Planned, rest: Sequence[Cell], at_once: machine.Share, out: Path) -> str:
@@ -164,12 +155,6 @@ def _outcome(record: dict[str, Any], files: dict[str, Path], out: Path) -> dict[
         "missing": record["missing"],
         "failed": record["failed"],
     }
-
-
-def _deadline(began: float, minutes: float | None, clock: Callable[[], float]) -> Stop:
-    if minutes is None:
-        return never
-    return lambda: clock() - began >= 60 * minutes
 
 
 def _left(began: float, minutes: float | None, clock: Callable[[], float]) -> float | None:

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from adbench.cli import command_line
-from adbench.errors import Stopped
 from adbench.folder import held, write_text
-from adbench.progress import Reporter, duration
+from adbench.progress import Reporter
 from adbench.suite import definition, machine, reporting, state
 from adbench.suite.cells import Cell, plan
+from adbench.suite.ending import conclude
 from adbench.suite.estimate import expected_seconds, longest_first
 from adbench.suite.overview import default_folder
 from adbench.suite.runner import Command, Progress, run_cells, run_command
@@ -70,17 +69,8 @@ def run(
         table = _run_rest(cells, states, out, jobs, left, command, reporter)
         states |= {each.cell: state.inspect(each.cell, out) for each in table}
         code = reporting.draw_suite(found, states, reporting.files_of(states, out), out, as_json)
-    took = duration(clock() - began)
-    if any(each.phase == "stopped" for each in table):
-        raise Stopped(
-            f"Time is up after {took}. What was finished is kept in {out}.\n"
-            f"Go on with:  {command_line(*typed)}"
-        )
-    if code:
-        reporter.say(f"Some runs failed. To try them again:  {command_line(*typed)}")
-    else:
-        reporter.say(f"Done in {took}.")
-    return code
+    stopped = any(each.phase == "stopped" for each in table)
+    return conclude(reporter, out, clock() - began, typed, stopped=stopped, code=code)
 
 
 def _run_rest(

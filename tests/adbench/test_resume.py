@@ -73,7 +73,7 @@ def asked_so_often(began, asks):
         return left is not None and left < 0
     return stop
 
-session._deadline = asked_so_often
+session.deadline = asked_so_often
 # No moment may depend on the clock: the account is written at the end of a step alone.
 Seconds.__init__.__kwdefaults__["interval_seconds"] = float("inf")
 
